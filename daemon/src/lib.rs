@@ -1,0 +1,13 @@
+//! The Holdfast daemon and its command line, as a library so that tests reach every part.
+
+pub mod actions;
+pub mod app;
+pub mod archive;
+pub mod cli;
+pub mod clock;
+pub mod cluster;
+pub mod controllers;
+pub mod engine;
+pub mod intake;
+pub mod publish;
+pub mod store;

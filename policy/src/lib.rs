@@ -1,0 +1,16 @@
+//! The policy language of Holdfast, from YAML text to velero.io custom resources.
+//!
+//! Everything here is a pure function of its arguments: no network, no clock, no environment, no file system.
+
+pub mod compile;
+pub mod compression;
+pub mod cron;
+pub mod duration;
+pub mod model;
+pub mod parse;
+pub mod problem;
+pub mod retention;
+pub mod schema;
+pub mod time;
+pub mod validate;
+pub mod velero;

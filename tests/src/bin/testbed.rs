@@ -1,0 +1,3 @@
+//! The testbed on the command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A real control plane and real buckets for tests, and for people.
