@@ -1,7 +1,63 @@
 //! The command line: one file per subcommand, each a thin call.
+//!
+//! Takes the process's arguments, gives its exit code. What a subcommand does is left to the module it calls.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
 
 pub mod check;
 pub mod crds;
 pub mod render;
 pub mod run;
 pub mod schema;
+pub mod version;
+
+/// Backup and restore for Kubernetes, declared in policy files, on Velero's own resources and bucket layout.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version = version::TEXT, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can be asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon: publish policies, back up, restore.
+    Run(Box<run::Args>),
+    /// Print the CustomResourceDefinitions of velero.io.
+    Crds(crds::Args),
+    /// Check policy files and report every problem with its place.
+    Check(check::Args),
+    /// Print what policy files compile to.
+    Render(render::Args),
+    /// Print the JSON Schema of policy files.
+    Schema(schema::Args),
+    /// Print the version.
+    Version(version::Args),
+}
+
+/// Parses the arguments and carries the command out.
+pub fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(*args),
+        Command::Crds(args) => crds::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Render(args) => render::run(args),
+        Command::Schema(args) => schema::run(args),
+        Command::Version(args) => version::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
