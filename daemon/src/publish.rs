@@ -1,1 +1,202 @@
-//! To be written.
+//! Policies out: brings the cluster's objects in step with what policy sets ask for.
+//!
+//! In: the desired objects of one source. Out: server-side applies, creations and removals, each with its reason, and
+//! a [`Report`]. Observing, deciding and acting are a file each; `controllers` are never called, they see the
+//! objects as they would see anybody's.
+
+pub mod act;
+pub mod conflict;
+pub mod decide;
+pub mod memory;
+pub mod object;
+pub mod observe;
+pub mod ownership;
+pub mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use kube::runtime::events::Recorder;
+use tokio_util::sync::CancellationToken;
+
+use act::Outcome;
+use decide::{Action, Drift, LeaveReason, PruneWord, Situation};
+use memory::Memory;
+use object::{Desired, Key, Lifecycle, Live, RestoreFrom};
+use observe::Observed;
+use report::{Notice, Report};
+
+/// Requests in flight at once; the API server's own fairness does the rest.
+const REQUESTS: usize = 16;
+
+/// Publishes to one namespace of one cluster.
+pub struct Publisher {
+    client: kube::Client,
+    namespace: String,
+    cluster_name: Option<String>,
+    observed: Observed,
+    recorder: Recorder,
+}
+
+/// What one source asks for, and how it wants to be treated.
+pub struct Request<'a> {
+    pub source: &'a str,
+    pub desired: &'a [Desired],
+    pub drift: Drift,
+    pub prune: PruneWord,
+    pub approved: &'a BTreeSet<String>,
+    /// What stood in the way after the round before.
+    pub notices: &'a BTreeMap<Key, Notice>,
+}
+
+impl Publisher {
+    pub fn start(
+        client: kube::Client,
+        namespace: String,
+        cluster_name: Option<String>,
+        shutdown: &CancellationToken,
+    ) -> Publisher {
+        let observed = Observed::start(&client, &namespace, shutdown);
+        let recorder = Recorder::new(client.clone(), "holdfast".into());
+        Publisher { client, namespace, cluster_name, observed, recorder }
+    }
+
+    /// Returns once the cluster's objects are known.
+    pub async fn ready(&self) {
+        self.observed.complete().await;
+    }
+
+    /// Returns when an object changed in a way that may call for another round.
+    pub async fn woken(&self) {
+        self.observed.changed().await;
+    }
+
+    /// One round for one source. A failure on one object is in the report and keeps nothing from the others.
+    pub async fn publish(
+        &self,
+        request: &Request<'_>,
+        memory: &mut Memory,
+        now: DateTime<Utc>,
+    ) -> Result<Report, observe::Error> {
+        let live = self.live(request, memory).await?;
+        let newest_completed = self.newest_completed(request, &live, memory).await?;
+        let actions = decide::decide(
+            &Situation {
+                source: request.source,
+                desired: request.desired,
+                live: &live,
+                newest_completed: &newest_completed,
+                memory,
+                drift: request.drift,
+                prune: request.prune,
+                cluster_name: self.cluster_name.as_deref(),
+                approved: request.approved,
+            },
+            now,
+        );
+        let report = self.act(request, actions, memory, now).await;
+        report::tell(&self.recorder, &self.namespace, request.source, &report, request.notices).await;
+        Ok(report)
+    }
+
+    /// The watched objects, and those of the one-shot objects that are asked for and not known to have been made.
+    async fn live(
+        &self,
+        request: &Request<'_>,
+        memory: &Memory,
+    ) -> Result<BTreeMap<Key, Arc<Live>>, observe::Error> {
+        let mut live = self.observed.objects();
+        let unknown = request
+            .desired
+            .iter()
+            .map(|desired| &desired.key)
+            .filter(|key| key.kind.lifecycle() == Lifecycle::CreatedOnce && !memory.ran().contains(*key));
+        let reads = unknown.map(|key| async move {
+            let live = observe::get(&self.client, &self.namespace, key).await?;
+            Ok(live.map(|live| (key.clone(), Arc::new(live))))
+        });
+        let mut reads = futures::stream::iter(reads).buffer_unordered(REQUESTS);
+        while let Some(read) = reads.next().await {
+            live.extend(read?);
+        }
+        Ok(live)
+    }
+
+    async fn newest_completed(
+        &self,
+        request: &Request<'_>,
+        live: &BTreeMap<Key, Arc<Live>>,
+        memory: &Memory,
+    ) -> Result<BTreeMap<String, String>, observe::Error> {
+        let mut newest = BTreeMap::new();
+        for desired in request.desired {
+            let done = live.contains_key(&desired.key) || memory.ran().contains(&desired.key);
+            let Some(RestoreFrom::LatestOf { schedule }) =
+                desired.conditions.as_ref().filter(|_| !done).map(|conditions| &conditions.from)
+            else {
+                continue;
+            };
+            if let Some(backup) = observe::newest_completed(&self.client, &self.namespace, schedule).await? {
+                newest.insert(schedule.clone(), backup);
+            }
+        }
+        Ok(newest)
+    }
+
+    async fn act(
+        &self,
+        request: &Request<'_>,
+        actions: Vec<Action>,
+        memory: &mut Memory,
+        now: DateTime<Utc>,
+    ) -> Report {
+        let target = act::Target { client: &self.client, namespace: &self.namespace, source: request.source };
+        let desired: BTreeMap<&Key, &Desired> =
+            request.desired.iter().map(|desired| (&desired.key, desired)).collect();
+        let mut report = Report::default();
+        // A kind is finished before the next begins: what is referred to exists before what refers to it.
+        for same_kind in actions.chunk_by(|one, other| one.key.kind == other.key.kind) {
+            let acts = same_kind.iter().map(|action| {
+                let wanted = desired.get(&action.key).copied();
+                async move { (&action.key, wanted, act::act(target, action, wanted).await) }
+            });
+            let mut outcomes = futures::stream::iter(acts).buffer_unordered(REQUESTS);
+            while let Some((key, wanted, outcome)) = outcomes.next().await {
+                self.remember(memory, key, wanted, &outcome, now);
+                report.outcomes.insert(key.clone(), outcome);
+            }
+        }
+        report
+    }
+
+    fn remember(
+        &self,
+        memory: &mut Memory,
+        key: &Key,
+        desired: Option<&Desired>,
+        outcome: &Outcome,
+        now: DateTime<Utc>,
+    ) {
+        match (outcome, desired) {
+            (Outcome::Applied { reason: _, live }, Some(desired)) => {
+                self.observed.note(key.clone(), live.clone());
+                let owned = live.made_by().and_then(|source| live.owned.get(source));
+                let unowned = ownership::unowned(&desired.value, owned);
+                memory.note_applied(key, &desired.content_hash, unowned);
+            }
+            (Outcome::Refused(conflicts), Some(desired)) => {
+                memory.note_refused(key, &desired.content_hash, conflicts.clone(), now);
+            }
+            (Outcome::Created | Outcome::Left(LeaveReason::RanBefore), _)
+                if key.kind.lifecycle() == Lifecycle::CreatedOnce =>
+            {
+                memory.note_ran(key.clone());
+            }
+            (Outcome::Pruned, _) => memory.forget(key),
+            (Outcome::Applied { .. } | Outcome::Refused(_), None)
+            | (Outcome::Created | Outcome::Left(_) | Outcome::Failed(_), _) => {}
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The objects that publishing deals with: what a policy set asks for, and what the cluster has.
+//!
+//! Values only. `observe` makes [`Live`] from the cluster, `desired` makes [`Desired`] from compiled manifests.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+
+/// Labels and annotations by which generated objects are told apart.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub const MANAGED_BY_HOLDFAST: &str = "holdfast";
+pub const SOURCE: &str = "holdfast.dev/source";
+pub const POLICY: &str = "holdfast.dev/policy";
+pub const CONTENT_HASH: &str = "holdfast.dev/content-hash";
+/// On an object that Holdfast did not make: the source that may take it over.
+pub const ADOPT: &str = "holdfast.dev/adopt";
+
+/// The field manager under which a source applies.
+pub fn field_manager(source: &str) -> String {
+    format!("{MANAGER_PREFIX}{source}")
+}
+
+/// Every field manager of Holdfast's begins with this.
+pub const MANAGER_PREFIX: &str = "holdfast/";
+
+/// The kinds that policies generate, in the order in which they are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    ConfigMap,
+    BackupStorageLocation,
+    VolumeSnapshotLocation,
+    Schedule,
+    Backup,
+    Restore,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 6] = [
+        Kind::ConfigMap,
+        Kind::BackupStorageLocation,
+        Kind::VolumeSnapshotLocation,
+        Kind::Schedule,
+        Kind::Backup,
+        Kind::Restore,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::ConfigMap => "ConfigMap",
+            Kind::BackupStorageLocation => "BackupStorageLocation",
+            Kind::VolumeSnapshotLocation => "VolumeSnapshotLocation",
+            Kind::Schedule => "Schedule",
+            Kind::Backup => "Backup",
+            Kind::Restore => "Restore",
+        }
+    }
+
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::ConfigMap => "configmaps",
+            Kind::BackupStorageLocation => "backupstoragelocations",
+            Kind::VolumeSnapshotLocation => "volumesnapshotlocations",
+            Kind::Schedule => "schedules",
+            Kind::Backup => "backups",
+            Kind::Restore => "restores",
+        }
+    }
+
+    pub fn group(self) -> &'static str {
+        match self {
+            Kind::ConfigMap => "",
+            Kind::BackupStorageLocation
+            | Kind::VolumeSnapshotLocation
+            | Kind::Schedule
+            | Kind::Backup
+            | Kind::Restore => "velero.io",
+        }
+    }
+
+    /// All kinds are at version v1 of their group.
+    pub fn api_version(self) -> String {
+        match self.group() {
+            "" => "v1".to_owned(),
+            group => format!("{group}/v1"),
+        }
+    }
+
+    pub fn lifecycle(self) -> Lifecycle {
+        match self {
+            Kind::BackupStorageLocation | Kind::VolumeSnapshotLocation | Kind::Schedule => {
+                Lifecycle::KeptInStep
+            }
+            Kind::ConfigMap => Lifecycle::CreatedWhenMissing,
+            Kind::Backup | Kind::Restore => Lifecycle::CreatedOnce,
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// How long an object follows its policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// For as long as it lives.
+    KeptInStep,
+    /// It can't be changed, its name tells its content, and there is one whenever a policy asks for it.
+    CreatedWhenMissing,
+    /// It is made once and left to itself, and not made again when it is gone.
+    CreatedOnce,
+}
+
+/// Names one object in the namespace that is published to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub kind: Kind,
+    pub name: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.kind.name(), self.name)
+    }
+}
+
+/// What a policy set asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    pub key: Key,
+    /// The name of the document that asks for it.
+    pub policy: String,
+    pub content_hash: String,
+    /// The whole object, without the fields of `at_creation`.
+    pub value: Value,
+    /// What is set when the object is created and belongs to others from then on.
+    pub at_creation: Option<Value>,
+    /// For a Restore: what must hold before it may be created.
+    pub conditions: Option<RestoreConditions>,
+}
+
+/// When a Restore that a policy asks for may be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreConditions {
+    pub approval: Approval,
+    pub clusters: Vec<String>,
+    pub not_after: Option<DateTime<Utc>>,
+    pub from: RestoreFrom,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    Manual,
+    Automatic,
+}
+
+/// Which backup a Restore takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestoreFrom {
+    Backup,
+    /// The newest completed one of this Schedule, looked up when the Restore is created.
+    LatestOf {
+        schedule: String,
+    },
+}
+
+/// What the cluster has, as far as publishing needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Live {
+    pub uid: String,
+    pub resource_version: String,
+    /// The source that the labels name.
+    pub source: Option<String>,
+    pub adopt: Option<String>,
+    pub content_hash: Option<String>,
+    /// What sources own by server-side apply: their names with the `fieldsV1` of their entries.
+    pub owned: BTreeMap<String, Value>,
+    pub deleting: bool,
+}
+
+impl Live {
+    /// The source that made the object: the one that its label names or, where somebody took the label away, the one
+    /// that still owns fields. None for an object that Holdfast did not make.
+    pub fn made_by(&self) -> Option<&str> {
+        self.source.as_deref().or_else(|| self.owned.keys().next().map(String::as_str))
+    }
+
+    /// Reads the metadata of an object, of whatever kind.
+    pub fn from_metadata(metadata: ObjectMeta) -> Live {
+        let mut labels = metadata.labels.unwrap_or_default();
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        let managers = metadata.managed_fields.unwrap_or_default().into_iter();
+        let owned =
+            managers.filter(|entry| entry.operation.as_deref() == Some("Apply")).filter_map(|entry| {
+                let source = entry.manager.as_deref()?.strip_prefix(MANAGER_PREFIX)?.to_owned();
+                Some((source, entry.fields_v1?.0))
+            });
+        Live {
+            uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata.resource_version.unwrap_or_default(),
+            source: labels.remove(SOURCE),
+            adopt: annotations.remove(ADOPT),
+            content_hash: labels.remove(CONTENT_HASH),
+            owned: owned.collect(),
+            deleting: metadata.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// Whether publishing would see a difference; a status that was written is none.
+    pub fn matters_as(&self, other: &Live) -> bool {
+        let Live { uid, resource_version: _, source, adopt, content_hash, owned, deleting } = self;
+        *uid == other.uid
+            && *source == other.source
+            && *adopt == other.adopt
+            && *content_hash == other.content_hash
+            && *owned == other.owned
+            && *deleting == other.deleting
+    }
+
+    /// Whether this was read later than `other`. Resource versions are comparable numbers since Kubernetes 1.35, and
+    /// were in practice before; what is no number counts as later, so that the watch has the last word.
+    pub fn is_later_than(&self, other: &Live) -> bool {
+        match (self.resource_version.parse::<u128>(), other.resource_version.parse::<u128>()) {
+            (Ok(this), Ok(other)) => this > other,
+            (Ok(_) | Err(_), _) => true,
+        }
+    }
+}
