@@ -1,1 +1,17 @@
-//! A real control plane and real buckets for tests, and for people.
+//! A real control plane, real buckets and the daemon under test, for this crate's tests and for people.
+//!
+//! [`Testbed`] is an API server with its etcd and controller manager on 127.0.0.1, [`S3Server`] a real S3
+//! server. Whatever a value starts ends with it: on drop, on a panic, on an interrupt, and when the process
+//! that holds it is killed. [`standing`] starts the same servers so that they stay, for `cargo testbed up`.
+
+pub mod daemon;
+pub mod fixtures;
+mod process;
+mod programs;
+pub mod s3;
+pub mod standing;
+pub mod testbed;
+
+pub use daemon::{Daemon, DaemonOptions};
+pub use s3::S3Server;
+pub use testbed::Testbed;

@@ -1,0 +1,197 @@
+//! The daemon under test, as a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use crate::process::{Group, Launch, Lifetime, POLL, Server};
+use crate::testbed::{Testbed, port};
+
+/// The log message by which the daemon says that it works.
+const READY: &str = "controllers started";
+/// How long a daemon may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(15);
+
+static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+
+pub struct DaemonOptions {
+    /// The namespace it works in. It must exist.
+    pub namespace: String,
+    /// Further arguments of `holdfast run`.
+    pub arguments: Vec<String>,
+    pub environment: Vec<(&'static str, String)>,
+}
+
+impl Default for DaemonOptions {
+    fn default() -> DaemonOptions {
+        DaemonOptions {
+            namespace: "velero".to_owned(),
+            arguments: vec!["--install-crds".to_owned()],
+            environment: Vec::new(),
+        }
+    }
+}
+
+/// A running `holdfast run`. Dropping it ends it with SIGTERM; a test that panics meanwhile gets its log's end.
+pub struct Daemon {
+    server: Server,
+    metrics_port: u16,
+    group: Group,
+}
+
+impl Daemon {
+    /// Builds the daemon where needed, starts it and returns when it says that it works.
+    pub async fn start(testbed: &Testbed, options: DaemonOptions) -> anyhow::Result<Daemon> {
+        Daemon::start_against(testbed.kubeconfig(), options).await
+    }
+
+    /// The same against any cluster.
+    pub async fn start_against(kubeconfig: &Path, options: DaemonOptions) -> anyhow::Result<Daemon> {
+        let program = PROGRAM.get_or_try_init(locate).await?;
+        let group = Group::start("daemon")?;
+        let launch = |port: u16| {
+            let mut arguments = vec![
+                "run".to_owned(),
+                format!("--kubeconfig={}", kubeconfig.display()),
+                format!("--namespace={}", options.namespace),
+                "--log-format=json".to_owned(),
+                format!("--metrics-address=127.0.0.1:{port}"),
+            ];
+            arguments.extend(options.arguments.iter().cloned());
+            Launch {
+                name: "holdfast",
+                program,
+                arguments,
+                environment: options.environment.clone(),
+                log: group.directory().join("holdfast.log"),
+            }
+        };
+        let ready = async |_, log: &str| log.contains(READY);
+        let (server, metrics_port) = port::serve(launch, Lifetime::With(&group), &mut |_| Ok(()), ready)
+            .await
+            .context("starting the daemon")?;
+        Ok(Daemon { server, metrics_port, group })
+    }
+
+    /// Everything it has logged so far: a JSON object a line.
+    pub fn log_text(&self) -> String {
+        self.server.log_text()
+    }
+
+    /// Where it serves its metrics.
+    pub fn metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metrics", self.metrics_port)
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.server.id()
+    }
+
+    /// A directory of its own that goes away with it.
+    pub fn directory(&self) -> &Path {
+        self.group.directory()
+    }
+
+    /// The most memory it ever had resident, in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let path = format!("/proc/{}/status", self.process_id());
+        let status = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let kibibytes: u64 = peak.trim().trim_end_matches(" kB").parse().context("reading VmHWM")?;
+        Ok(kibibytes * 1024)
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn stop(mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::SIGTERM)?;
+        let deadline = Instant::now() + GRACE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.server.ended()? {
+                return Ok(status);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        bail!("the daemon still runs {GRACE:?} after SIGTERM\n{}", self.server.log_tail())
+    }
+
+    /// Ends it on the spot, as a crash would.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGKILL)
+    }
+
+    fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
+        // Asked first, because the id of a child that has been waited for may belong to another process.
+        if self.server.ended()?.is_some() {
+            return Ok(());
+        }
+        let pid = Pid::from_raw(i32::try_from(self.process_id()).context("a process id out of range")?);
+        match kill(pid, signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error).context("sending a signal to the daemon"),
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.server.log_tail());
+        }
+        if self.signal(Signal::SIGTERM).is_err() {
+            return;
+        }
+        let deadline = Instant::now() + GRACE;
+        while Instant::now() < deadline && matches!(self.server.ended(), Ok(None)) {
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+/// `HOLDFAST_BIN`, or the binary of this workspace, brought up to date in the profile that we were built in.
+async fn locate() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("HOLDFAST_BIN") {
+        let path = PathBuf::from(path);
+        anyhow::ensure!(path.is_file(), "HOLDFAST_BIN names {}, which is no file", path.display());
+        return Ok(path);
+    }
+    let us = std::env::current_exe().context("finding our own path")?;
+    let profile = us
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"))
+        .context("finding the folder of built programs")?;
+    let target = profile.parent().context("finding the target folder")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    // Of the whole workspace, so that the features of the dependencies are the ones already built.
+    command
+        .args(["build", "--quiet", "--workspace", "--bin", "holdfast", "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    if profile.ends_with("release") {
+        command.arg("--release");
+    }
+    // What cargo tells us about this crate would make build scripts of others run again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    let status = command.status().await.context("running cargo build for the daemon")?;
+    anyhow::ensure!(status.success(), "cargo build of the daemon failed ({status}): see its messages above");
+    Ok(profile.join("holdfast"))
+}

@@ -1,0 +1,230 @@
+//! The programs the testbed runs, and where they come from.
+//!
+//! `KUBEBUILDER_ASSETS` is used as far as it has them. The rest is built once as Go modules with pinned
+//! versions (`controlplane/` and `s3server/` beside this crate) into the user's cache folder, in a directory
+//! named after everything that decides the result, so that a second clone builds nothing again.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
+
+const CONTROL_PLANE: Module = Module {
+    name: "controlplane",
+    go_mod: include_str!("../controlplane/go.mod"),
+    go_sum: include_str!("../controlplane/go.sum"),
+};
+const S3_SERVER: Module = Module {
+    name: "s3server",
+    go_mod: include_str!("../s3server/go.mod"),
+    go_sum: include_str!("../s3server/go.sum"),
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    Etcd,
+    ApiServer,
+    ControllerManager,
+    Kubectl,
+    S3Gateway,
+}
+
+/// A Go module beside this crate that pins the versions of some of the programs.
+struct Module {
+    name: &'static str,
+    go_mod: &'static str,
+    go_sum: &'static str,
+}
+
+/// The path of a program; builds it first when neither the assets nor the cache have it.
+pub(crate) async fn locate(program: Program) -> anyhow::Result<PathBuf> {
+    tokio::task::spawn_blocking(move || locate_blocking(program)).await.context("looking for a program")?
+}
+
+fn locate_blocking(program: Program) -> anyhow::Result<PathBuf> {
+    if let Some(asset) = program.asset() {
+        return Ok(asset);
+    }
+    let module = program.module();
+    let flags = module.linker_flags();
+    let directory = cache_directory()?.join("holdfast").join(module.cache_name(&flags));
+    let path = directory.join(program.file_name());
+    if path.is_file() {
+        return Ok(path);
+    }
+    fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+    let _lock = lock(&directory.join("lock"), program)?;
+    if !path.is_file() {
+        build(program, &flags, &path)?;
+    }
+    Ok(path)
+}
+
+impl Program {
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Program::Etcd => "etcd",
+            Program::ApiServer => "kube-apiserver",
+            Program::ControllerManager => "kube-controller-manager",
+            Program::Kubectl => "kubectl",
+            Program::S3Gateway => "versitygw",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Program::Etcd => "go.etcd.io/etcd/server/v3",
+            Program::ApiServer => "k8s.io/kubernetes/cmd/kube-apiserver",
+            Program::ControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
+            Program::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+            Program::S3Gateway => "github.com/versity/versitygw/cmd/versitygw",
+        }
+    }
+
+    fn module(self) -> &'static Module {
+        match self {
+            Program::Etcd | Program::ApiServer | Program::ControllerManager | Program::Kubectl => {
+                &CONTROL_PLANE
+            }
+            Program::S3Gateway => &S3_SERVER,
+        }
+    }
+
+    /// The program in `KUBEBUILDER_ASSETS`, which by convention holds exactly these three.
+    fn asset(self) -> Option<PathBuf> {
+        match self {
+            Program::Etcd | Program::ApiServer | Program::Kubectl => {
+                let path = Path::new(&std::env::var_os("KUBEBUILDER_ASSETS")?).join(self.file_name());
+                path.is_file().then_some(path)
+            }
+            Program::ControllerManager | Program::S3Gateway => None,
+        }
+    }
+}
+
+impl Module {
+    fn directory(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(self.name)
+    }
+
+    /// Strips symbols, and stamps the Kubernetes version, without which the API server reports v0.0.0.
+    fn linker_flags(&self) -> String {
+        let mut flags = String::from("-s -w");
+        if let Some(version) = self.kubernetes_version() {
+            let mut parts = version.trim_start_matches('v').split('.');
+            let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            for (variable, value) in [("gitVersion", version), ("gitMajor", major), ("gitMinor", minor)] {
+                flags.push_str(&format!(" -X k8s.io/component-base/version.{variable}={value}"));
+            }
+        }
+        flags
+    }
+
+    fn kubernetes_version(&self) -> Option<&'static str> {
+        self.go_mod.lines().find_map(|line| {
+            let (module, version) = line.trim().split_once(' ')?;
+            (module == "k8s.io/kubernetes").then(|| version.split_whitespace().next())?
+        })
+    }
+
+    fn cache_name(&self, flags: &str) -> String {
+        let mut hash = Sha256::new();
+        for part in [self.go_mod, self.go_sum, flags, std::env::consts::OS, std::env::consts::ARCH] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{digest}", self.name)
+    }
+}
+
+fn cache_directory() -> anyhow::Result<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .context("no cache folder for the built programs: set HOME or XDG_CACHE_HOME")
+}
+
+/// Test processes run side by side: one builds, the others wait for it. Closing the file unlocks it.
+fn lock(path: &Path, program: Program) -> anyhow::Result<File> {
+    let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            eprintln!("testbed: waiting for another process that builds {}", program.file_name());
+            file.lock().with_context(|| format!("locking {}", path.display()))?;
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("locking {}", path.display()));
+        }
+    }
+    Ok(file)
+}
+
+fn build(program: Program, flags: &str, path: &Path) -> anyhow::Result<()> {
+    let name = program.file_name();
+    let module = program.module().directory();
+    let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
+    eprintln!("testbed: building {name} (once on this machine; kube-apiserver takes minutes)");
+    let status = Command::new("go")
+        .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o"])
+        .arg(&unfinished)
+        .arg(program.package())
+        .current_dir(&module)
+        .env("GOWORK", "off")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    let status = match status {
+        Ok(status) => status,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
+            "the testbed builds {name} from source once and needs Go for it, but there is no `go` on the PATH: \
+             install Go from https://go.dev/dl/ and run this again"
+        ),
+        Err(error) => return Err(error).context("running go build"),
+    };
+    if !status.success() {
+        bail!("go build of {name} in {} failed ({status}): see its messages above", module.display());
+    }
+    fs::rename(&unfinished, path).with_context(|| format!("moving the built {name} to {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_linker_flags_carry_the_pinned_kubernetes_version() {
+        assert_eq!(
+            CONTROL_PLANE.linker_flags(),
+            "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
+             -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
+        );
+        assert_eq!(S3_SERVER.linker_flags(), "-s -w");
+    }
+
+    #[test]
+    fn the_cache_directory_is_named_after_what_decides_the_build() {
+        let name = CONTROL_PLANE.cache_name("flags");
+        assert!(name.starts_with("controlplane-"), "{name}");
+        assert_eq!(name, CONTROL_PLANE.cache_name("flags"));
+        assert_ne!(name, CONTROL_PLANE.cache_name("other flags"));
+    }
+
+    #[test]
+    fn every_program_is_a_tool_of_its_module() {
+        for program in [
+            Program::Etcd,
+            Program::ApiServer,
+            Program::ControllerManager,
+            Program::Kubectl,
+            Program::S3Gateway,
+        ] {
+            let pinned = program.module().go_mod.lines().any(|line| line.ends_with(program.package()));
+            assert!(pinned, "{program:?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A Kubernetes control plane of one's own on 127.0.0.1: ready after about five seconds, gone with its value.
+
+mod access;
+pub(crate) mod control_plane;
+pub(crate) mod keys;
+pub(crate) mod port;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio::sync::OnceCell;
+
+use crate::process::{Group, Lifetime};
+use crate::programs::{self, Program};
+pub use access::install_crypto_provider;
+use control_plane::ControlPlane;
+
+static SHARED: OnceCell<Testbed> = OnceCell::const_new();
+
+/// etcd, kube-apiserver and kube-controller-manager with their data in a directory of their own.
+///
+/// All of it is gone when the value is dropped, and also when the process ends without dropping it. Several run
+/// side by side. A test that panics while it owns one gets the ends of the servers' logs printed.
+pub struct Testbed {
+    plane: ControlPlane,
+    group: Group,
+}
+
+impl Testbed {
+    /// A new control plane, ready: namespaces get their service accounts, deleted ones go away.
+    pub async fn start() -> anyhow::Result<Testbed> {
+        install_crypto_provider();
+        let group = Group::start("testbed")?;
+        let plane = control_plane::start(group.directory(), Lifetime::With(&group), &mut |_| Ok(()))
+            .await
+            .context("starting a control plane")?;
+        Ok(Testbed { plane, group })
+    }
+
+    /// The one that all tests of this process share. Each takes namespaces of its own from
+    /// [`Testbed::namespace`]; a test that needs cluster-wide objects to itself starts its own testbed.
+    pub async fn shared() -> anyhow::Result<&'static Testbed> {
+        SHARED.get_or_try_init(Testbed::start).await
+    }
+
+    /// A kubeconfig with one cluster and one user (an administrator) with an inline token.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.plane.kubeconfig
+    }
+
+    /// A client for the calling runtime.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        self.plane.access.client()
+    }
+
+    /// The settings of [`Testbed::client`], for those who want to change some.
+    pub fn client_config(&self) -> anyhow::Result<kube::Config> {
+        self.plane.access.config()
+    }
+
+    /// A new namespace `prefix-…` with a name nobody else has, with its default service account in place.
+    pub async fn namespace(&self, prefix: &str) -> anyhow::Result<String> {
+        let client = self.client()?;
+        let token = keys::random_token();
+        let name = format!("{prefix}-{}", &token[..8]);
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+            ..Namespace::default()
+        };
+        Api::<Namespace>::all(client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+            .with_context(|| format!("creating namespace {name}"))?;
+        control_plane::wait_for_namespace(&client, &name).await?;
+        Ok(name)
+    }
+
+    /// The path of kubectl, built first where needed.
+    pub async fn kubectl(&self) -> anyhow::Result<PathBuf> {
+        programs::locate(Program::Kubectl).await
+    }
+
+    /// The directory that holds everything of this testbed and goes away with it.
+    pub fn directory(&self) -> &Path {
+        self.group.directory()
+    }
+
+    /// The ids of the servers.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.plane.servers.iter().map(|server| server.id()).collect()
+    }
+
+    /// The ends of the servers' logs.
+    pub fn log_tails(&self) -> String {
+        control_plane::log_tails(&self.plane.servers)
+    }
+
+    /// Prints the ends of the servers' logs if the test panics while it holds the guard. For tests on the shared
+    /// testbed, which nobody drops.
+    pub fn logs_on_panic(&self) -> LogsOnPanic<'_> {
+        LogsOnPanic { testbed: self }
+    }
+}
+
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        drop(self.logs_on_panic());
+    }
+}
+
+pub struct LogsOnPanic<'a> {
+    testbed: &'a Testbed,
+}
+
+impl Drop for LogsOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.testbed.log_tails());
+        }
+    }
+}
