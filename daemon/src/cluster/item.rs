@@ -4,14 +4,12 @@
 use std::fmt;
 
 use bytes::Bytes;
+use holdfast_policy::velero::labels::EXCLUDE_FROM_BACKUP;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::Resource;
-
-/// The label that keeps an object out of every backup, when its value is `true`.
-const EXCLUDE_FROM_BACKUP: &str = "velero.io/exclude-from-backup";
 
 /// An object and what was peeked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
