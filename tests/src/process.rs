@@ -107,7 +107,7 @@ fn read_log(path: &Path) -> String {
 
 /// The last lines of a log, indented, under its path: for error messages and failed tests.
 pub(crate) fn tail(path: &Path) -> String {
-    const LINES: usize = 40;
+    const LINES: usize = 25;
     let text = read_log(path);
     let lines: Vec<&str> = text.lines().collect();
     let mut tail = format!("{}:", path.display());
