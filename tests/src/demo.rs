@@ -1,0 +1,215 @@
+//! The main job in one command: back up a sample application, lose it, bring it back, and compare object by object.
+
+mod custom_resources;
+mod progress;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use holdfast_policy::velero::{BackupPhase, RestorePhase};
+use kube::api::{Api, DeleteParams};
+
+use crate::compare::{Difference, Picture};
+use crate::daemon::{Daemon, DaemonOptions};
+use crate::fixtures::application;
+use crate::testbed::{Testbed, install_crypto_provider};
+use custom_resources::{CustomResources, Ended};
+use progress::Steps;
+
+/// The policies of the demo, as they stand in the gallery; the folder of the bucket is put in when they are used.
+const POLICIES: &str = include_str!("../../examples/policies/quick-start.yaml");
+/// The folder that the policies name, and that the demo replaces by one of its own.
+const POLICIES_FOLDER: &str = "/var/lib/holdfast";
+const NAMESPACE: &str = "holdfast-demo";
+const ON_DEMAND: &str = "quick-start-first";
+const SCHEDULE: &str = "quick-start-every-minute";
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What was compared, for the report.
+struct Comparison {
+    what: String,
+    objects: usize,
+    differences: Vec<Difference>,
+}
+
+/// Runs the demo; the exit code is a success only when everything compared equal.
+pub async fn run() -> anyhow::Result<ExitCode> {
+    install_crypto_provider();
+    let mut steps = Steps::new(8);
+
+    let step = steps.begin("A Kubernetes control plane");
+    let cluster = Cluster::reach().await?;
+    let client = cluster.client().await?;
+    let version = client.apiserver_version().await.context("asking the API server for its version")?;
+    step.done(&format!("{} {}", version.git_version, cluster.origin()));
+
+    let step = steps.begin("The sample application");
+    let application = application::install(&client, "demo").await?;
+    let [shop, blog] = &application.namespaces;
+    let before = [Picture::take(&client, shop, shop).await?, Picture::take(&client, blog, blog).await?];
+    let count: usize = before.iter().map(|picture| picture.objects.len()).sum();
+    step.done(&format!("{count} objects in {shop} and {blog}"));
+
+    let step = steps.begin("holdfast run with examples/policies/quick-start.yaml");
+    let folder = tempfile::Builder::new().prefix("holdfast-demo-").tempdir().context("making a folder")?;
+    let policies = write_policies(folder.path(), shop, blog)?;
+    custom_resources::ensure_namespace(&client, NAMESPACE).await?;
+    let options = DaemonOptions {
+        namespace: NAMESPACE.to_owned(),
+        arguments: vec![
+            "--install-crds".to_owned(),
+            "--cluster-name=demo".to_owned(),
+            format!("--policies={}", policies.display()),
+        ],
+        ..DaemonOptions::default()
+    };
+    let daemon = Daemon::start_against(cluster.kubeconfig(), options).await?;
+    let resources = CustomResources { client: client.clone(), namespace: NAMESPACE.to_owned() };
+    step.done("policies compiled, controllers started");
+
+    let mut step = steps.begin(&format!("Backup {ON_DEMAND}, asked for by the policy"));
+    let on_demand = resources.backup_ended(ON_DEMAND, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
+    expect_phase(&on_demand, &BackupPhase::Completed)?;
+    step.done(&on_demand.to_string());
+
+    let step = steps.begin(&format!("Backup of schedule {SCHEDULE}"));
+    let scheduled = resources.scheduled_backup_ended(SCHEDULE, PATIENCE).await?;
+    expect_phase(&scheduled, &BackupPhase::Completed)?;
+    step.done(&scheduled.to_string());
+
+    let step = steps.begin(&format!("Namespace {shop} is lost"));
+    delete_namespace(&client, shop).await?;
+    step.done("deleted, and gone");
+
+    let mut comparisons = Vec::new();
+    let mut step = steps.begin(&format!("Restore of {shop}"));
+    let restored = resources.restore("demo-lost-namespace", ON_DEMAND, &[shop], &[]).await?;
+    let restored = resources.restore_ended(&restored, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
+    expect_phase(&restored, &RestorePhase::Completed)?;
+    let after = Picture::take(&client, shop, shop).await?;
+    comparisons.push(Comparison::of(format!("{shop}, restored"), &before[0], &after));
+    step.done(&restored.to_string());
+
+    let mut step = steps.begin("Restore of both namespaces under other names");
+    let copies = [format!("{shop}-copy"), format!("{blog}-copy")];
+    let mapping = [(shop.as_str(), copies[0].as_str()), (blog.as_str(), copies[1].as_str())];
+    let copied = resources.restore("demo-copies", ON_DEMAND, &[shop, blog], &mapping).await?;
+    let copied = resources.restore_ended(&copied, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
+    expect_phase(&copied, &RestorePhase::Completed)?;
+    for (picture, (source, target)) in before.iter().zip(mapping) {
+        let after = Picture::take(&client, target, source).await?;
+        comparisons.push(Comparison::of(format!("{source} as {target}"), picture, &after));
+    }
+    step.done(&copied.to_string());
+
+    daemon.stop().await.context("stopping the daemon")?;
+    let equal = comparisons.iter().all(|comparison| comparison.differences.is_empty());
+    let kept = folder.keep();
+    report(&comparisons, &kept, &policies);
+    if !cluster.is_throw_away() {
+        println!("left in your cluster: namespaces {shop}, {blog}, {}, {} and {NAMESPACE}", copies[0], copies[1]);
+    }
+    Ok(if equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Comparison {
+    fn of(what: String, before: &Picture, after: &Picture) -> Comparison {
+        Comparison { what, objects: before.objects.len(), differences: before.differences(after) }
+    }
+}
+
+fn report(comparisons: &[Comparison], folder: &Path, policies: &Path) {
+    println!();
+    for Comparison { what, objects, differences } in comparisons {
+        match differences.len() {
+            0 => println!("equal      {what}: {objects} objects, none differs"),
+            count => println!("DIFFERENT  {what}: {count} differences in {objects} objects"),
+        }
+        for difference in differences {
+            println!("           {difference}");
+        }
+    }
+    println!();
+    println!("The bucket:    {}", folder.join("bucket/backups").display());
+    println!("The policies:  {}", policies.display());
+    println!("Next:          look into the bucket (docs/format.md says what is what), change the policy and run");
+    println!("               holdfast check and holdfast render on it, or cargo testbed up --dir D for a cluster of your own");
+}
+
+/// Writes the gallery's policy file with this run's folder and namespaces in it.
+fn write_policies(folder: &Path, shop: &str, blog: &str) -> anyhow::Result<PathBuf> {
+    let bucket = folder.join("bucket");
+    std::fs::create_dir_all(bucket.join("backups")).context("making the bucket's folder")?;
+    let policies = folder.join("policies");
+    std::fs::create_dir_all(&policies).context("making the policies' folder")?;
+    if !POLICIES.contains(POLICIES_FOLDER) || !POLICIES.contains("[shop, blog]") {
+        bail!("examples/policies/quick-start.yaml no longer names {POLICIES_FOLDER} and [shop, blog]");
+    }
+    let text = POLICIES
+        .replace(POLICIES_FOLDER, &bucket.display().to_string())
+        .replace("[shop, blog]", &format!("[{shop}, {blog}]"));
+    std::fs::write(policies.join("quick-start.yaml"), text).context("writing the policies")?;
+    Ok(policies)
+}
+
+fn expect_phase<Phase: PartialEq + std::fmt::Debug>(ended: &Ended<Phase>, expected: &Phase) -> anyhow::Result<()> {
+    if ended.phase != *expected {
+        bail!("{ended}: expected phase {expected:?}\n{}", ended.detail);
+    }
+    Ok(())
+}
+
+async fn delete_namespace(client: &kube::Client, name: &str) -> anyhow::Result<()> {
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+    namespaces.delete(name, &DeleteParams::default()).await.with_context(|| format!("deleting namespace {name}"))?;
+    let gone = kube::runtime::wait::await_condition(namespaces, name, kube::runtime::wait::conditions::is_deleted_any());
+    let gone = tokio::time::timeout(PATIENCE, gone).await;
+    gone.with_context(|| format!("namespace {name} is still there"))?.context("watching the namespace go")?;
+    Ok(())
+}
+
+/// The cluster the demo works on: the user's where KUBECONFIG is set, a throw-away one otherwise.
+enum Cluster {
+    ThrowAway(Testbed),
+    Yours { kubeconfig: PathBuf },
+}
+
+impl Cluster {
+    async fn reach() -> anyhow::Result<Cluster> {
+        match std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
+            Some(kubeconfig) => Ok(Cluster::Yours { kubeconfig: kubeconfig.into() }),
+            None => Ok(Cluster::ThrowAway(Testbed::start().await?)),
+        }
+    }
+
+    async fn client(&self) -> anyhow::Result<kube::Client> {
+        match self {
+            Cluster::ThrowAway(testbed) => testbed.client(),
+            Cluster::Yours { kubeconfig } => {
+                let read = kube::config::Kubeconfig::read_from(kubeconfig).context("reading KUBECONFIG")?;
+                let config = kube::Config::from_custom_kubeconfig(read, &Default::default()).await;
+                kube::Client::try_from(config.context("using KUBECONFIG")?).context("making a client")
+            }
+        }
+    }
+
+    fn kubeconfig(&self) -> &Path {
+        match self {
+            Cluster::ThrowAway(testbed) => testbed.kubeconfig(),
+            Cluster::Yours { kubeconfig } => kubeconfig,
+        }
+    }
+
+    fn origin(&self) -> &'static str {
+        match self {
+            Cluster::ThrowAway(_) => "(started for this demo)",
+            Cluster::Yours { .. } => "(yours, from KUBECONFIG)",
+        }
+    }
+
+    fn is_throw_away(&self) -> bool {
+        matches!(self, Cluster::ThrowAway(_))
+    }
+}

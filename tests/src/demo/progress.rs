@@ -1,0 +1,78 @@
+//! What a person sees while the demo works: bars on a terminal, plain lines otherwise.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Reports one step after the other, on standard error.
+pub struct Steps {
+    total: usize,
+    number: usize,
+    bars: Bars,
+}
+
+enum Bars {
+    Drawn,
+    Lines,
+}
+
+/// A step that has begun; [`Step::done`] ends it with a sentence.
+pub struct Step {
+    title: String,
+    began: Instant,
+    bar: Option<ProgressBar>,
+    last: Option<(u64, u64)>,
+}
+
+impl Steps {
+    /// `total` is how many steps there will be.
+    pub fn new(total: usize) -> Steps {
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        Steps { total, number: 0, bars: if terminal { Bars::Drawn } else { Bars::Lines } }
+    }
+
+    pub fn begin(&mut self, title: &str) -> Step {
+        self.number += 1;
+        let title = format!("[{}/{}] {title}", self.number, self.total);
+        let bar = match self.bars {
+            Bars::Lines => {
+                eprintln!("{title} …");
+                None
+            }
+            Bars::Drawn => {
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+                let style = ProgressStyle::with_template("{spinner} {prefix} {msg} {elapsed}");
+                bar.set_style(style.expect("the template is a constant that parses"));
+                bar.set_prefix(title.clone());
+                bar.enable_steady_tick(Duration::from_millis(120));
+                Some(bar)
+            }
+        };
+        Step { title, began: Instant::now(), bar, last: None }
+    }
+}
+
+impl Step {
+    /// `done` of `total` objects; `total` may grow.
+    pub fn progress(&mut self, done: u64, total: u64) {
+        if total == 0 || self.last == Some((done, total)) {
+            return;
+        }
+        self.last = Some((done, total));
+        if let Some(bar) = &self.bar {
+            let style = ProgressStyle::with_template("{spinner} {prefix} {bar:24} {pos}/{len} {elapsed}");
+            bar.set_style(style.expect("the template is a constant that parses"));
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    }
+
+    /// Ends the step.
+    pub fn done(self, sentence: &str) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        eprintln!("{}: {sentence} ({seconds:.1} s)", self.title);
+    }
+}
