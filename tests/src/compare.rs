@@ -66,7 +66,10 @@ impl Picture {
                 let list = match api.list(&ListParams::default()).await {
                     Ok(list) => list,
                     Err(kube::Error::Api(status)) if matches!(status.code, 404 | 405) => continue,
-                    Err(error) => return Err(error).with_context(|| format!("listing {} in {namespace}", resource.plural)),
+                    Err(error) => {
+                        return Err(error)
+                            .with_context(|| format!("listing {} in {namespace}", resource.plural));
+                    }
                 };
                 for object in list.items {
                     let name = object.metadata.name.clone().unwrap_or_default();
@@ -131,7 +134,8 @@ fn normalise(kind: &str, mut object: Value, namespace: &str, known_as: &str) -> 
                 remove(&mut object, &["spec", "clusterIP"]);
                 remove(&mut object, &["spec", "clusterIPs"]);
             }
-            for port in object.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            for port in object.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 remove(port, &["nodePort"]);
             }
         }
@@ -143,7 +147,8 @@ fn normalise(kind: &str, mut object: Value, namespace: &str, known_as: &str) -> 
             }
         }
         "RoleBinding" => {
-            for subject in object.pointer_mut("/subjects").and_then(Value::as_array_mut).into_iter().flatten() {
+            for subject in object.pointer_mut("/subjects").and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 if subject.get("namespace") == Some(&Value::from(namespace)) {
                     subject["namespace"] = Value::from(known_as);
                 }
@@ -221,7 +226,11 @@ mod tests {
     fn differences_name_the_object_and_the_field() {
         let one = Picture { objects: [("ConfigMap/a".to_string(), json!({"data": {"k": "1"}}))].into() };
         let other = Picture {
-            objects: [("ConfigMap/a".to_string(), json!({"data": {"k": "2"}})), ("Secret/b".to_string(), json!({}))].into(),
+            objects: [
+                ("ConfigMap/a".to_string(), json!({"data": {"k": "2"}})),
+                ("Secret/b".to_string(), json!({})),
+            ]
+            .into(),
         };
         let texts: Vec<String> = one.differences(&other).iter().map(ToString::to_string).collect();
         assert_eq!(texts, [r#"ConfigMap/a: data.k was "1", is "2""#, "Secret/b was not there before"]);

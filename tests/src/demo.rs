@@ -5,7 +5,7 @@ mod progress;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use holdfast_policy::velero::{BackupPhase, RestorePhase};
@@ -13,7 +13,7 @@ use kube::api::{Api, DeleteParams};
 
 use crate::compare::{Difference, Picture};
 use crate::daemon::{Daemon, DaemonOptions};
-use crate::fixtures::application;
+use crate::fixtures::SampleApplication;
 use crate::testbed::{Testbed, install_crypto_provider};
 use custom_resources::{CustomResources, Ended};
 use progress::Steps;
@@ -46,15 +46,18 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     step.done(&format!("{} {}", version.git_version, cluster.origin()));
 
     let step = steps.begin("The sample application");
-    let application = application::install(&client, "demo").await?;
-    let [shop, blog] = &application.namespaces;
-    let before = [Picture::take(&client, shop, shop).await?, Picture::take(&client, blog, blog).await?];
+    let application =
+        SampleApplication::in_namespaces(["demo-shop".to_owned(), "demo-warehouse".to_owned()])?;
+    application.apply(&client).await?;
+    let [shop, warehouse] = application.namespaces();
+    let before =
+        [Picture::take(&client, shop, shop).await?, Picture::take(&client, warehouse, warehouse).await?];
     let count: usize = before.iter().map(|picture| picture.objects.len()).sum();
-    step.done(&format!("{count} objects in {shop} and {blog}"));
+    step.done(&format!("{count} objects in {shop} and {warehouse}"));
 
     let step = steps.begin("holdfast run with examples/policies/quick-start.yaml");
     let folder = tempfile::Builder::new().prefix("holdfast-demo-").tempdir().context("making a folder")?;
-    let policies = write_policies(folder.path(), shop, blog)?;
+    let policies = write_policies(folder.path(), shop, warehouse)?;
     custom_resources::ensure_namespace(&client, NAMESPACE).await?;
     let options = DaemonOptions {
         namespace: NAMESPACE.to_owned(),
@@ -70,7 +73,8 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     step.done("policies compiled, controllers started");
 
     let mut step = steps.begin(&format!("Backup {ON_DEMAND}, asked for by the policy"));
-    let on_demand = resources.backup_ended(ON_DEMAND, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
+    let on_demand =
+        resources.backup_ended(ON_DEMAND, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
     expect_phase(&on_demand, &BackupPhase::Completed)?;
     step.done(&on_demand.to_string());
 
@@ -86,17 +90,19 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let mut comparisons = Vec::new();
     let mut step = steps.begin(&format!("Restore of {shop}"));
     let restored = resources.restore("demo-lost-namespace", ON_DEMAND, &[shop], &[]).await?;
-    let restored = resources.restore_ended(&restored, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
+    let restored =
+        resources.restore_ended(&restored, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
     expect_phase(&restored, &RestorePhase::Completed)?;
     let after = Picture::take(&client, shop, shop).await?;
     comparisons.push(Comparison::of(format!("{shop}, restored"), &before[0], &after));
     step.done(&restored.to_string());
 
     let mut step = steps.begin("Restore of both namespaces under other names");
-    let copies = [format!("{shop}-copy"), format!("{blog}-copy")];
-    let mapping = [(shop.as_str(), copies[0].as_str()), (blog.as_str(), copies[1].as_str())];
-    let copied = resources.restore("demo-copies", ON_DEMAND, &[shop, blog], &mapping).await?;
-    let copied = resources.restore_ended(&copied, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
+    let copies = [format!("{shop}-copy"), format!("{warehouse}-copy")];
+    let mapping = [(shop.as_str(), copies[0].as_str()), (warehouse.as_str(), copies[1].as_str())];
+    let copied = resources.restore("demo-copies", ON_DEMAND, &[shop, warehouse], &mapping).await?;
+    let copied =
+        resources.restore_ended(&copied, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
     expect_phase(&copied, &RestorePhase::Completed)?;
     for (picture, (source, target)) in before.iter().zip(mapping) {
         let after = Picture::take(&client, target, source).await?;
@@ -109,7 +115,10 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let kept = folder.keep();
     report(&comparisons, &kept, &policies);
     if !cluster.is_throw_away() {
-        println!("left in your cluster: namespaces {shop}, {blog}, {}, {} and {NAMESPACE}", copies[0], copies[1]);
+        println!(
+            "left in your cluster: namespaces {shop}, {warehouse}, {}, {} and {NAMESPACE}",
+            copies[0], copies[1]
+        );
     }
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -134,27 +143,34 @@ fn report(comparisons: &[Comparison], folder: &Path, policies: &Path) {
     println!();
     println!("The bucket:    {}", folder.join("bucket/backups").display());
     println!("The policies:  {}", policies.display());
-    println!("Next:          look into the bucket (docs/format.md says what is what), change the policy and run");
-    println!("               holdfast check and holdfast render on it, or cargo testbed up --dir D for a cluster of your own");
+    println!(
+        "Next:          look into the bucket (docs/format.md says what is what), change the policy and run"
+    );
+    println!(
+        "               holdfast check and holdfast render on it, or cargo testbed up --dir D for a cluster of your own"
+    );
 }
 
 /// Writes the gallery's policy file with this run's folder and namespaces in it.
-fn write_policies(folder: &Path, shop: &str, blog: &str) -> anyhow::Result<PathBuf> {
+fn write_policies(folder: &Path, shop: &str, warehouse: &str) -> anyhow::Result<PathBuf> {
     let bucket = folder.join("bucket");
     std::fs::create_dir_all(bucket.join("backups")).context("making the bucket's folder")?;
     let policies = folder.join("policies");
     std::fs::create_dir_all(&policies).context("making the policies' folder")?;
-    if !POLICIES.contains(POLICIES_FOLDER) || !POLICIES.contains("[shop, blog]") {
-        bail!("examples/policies/quick-start.yaml no longer names {POLICIES_FOLDER} and [shop, blog]");
+    if !POLICIES.contains(POLICIES_FOLDER) || !POLICIES.contains("[shop, warehouse]") {
+        bail!("examples/policies/quick-start.yaml no longer names {POLICIES_FOLDER} and [shop, warehouse]");
     }
     let text = POLICIES
         .replace(POLICIES_FOLDER, &bucket.display().to_string())
-        .replace("[shop, blog]", &format!("[{shop}, {blog}]"));
+        .replace("[shop, warehouse]", &format!("[{shop}, {warehouse}]"));
     std::fs::write(policies.join("quick-start.yaml"), text).context("writing the policies")?;
     Ok(policies)
 }
 
-fn expect_phase<Phase: PartialEq + std::fmt::Debug>(ended: &Ended<Phase>, expected: &Phase) -> anyhow::Result<()> {
+fn expect_phase<Phase: PartialEq + std::fmt::Debug>(
+    ended: &Ended<Phase>,
+    expected: &Phase,
+) -> anyhow::Result<()> {
     if ended.phase != *expected {
         bail!("{ended}: expected phase {expected:?}\n{}", ended.detail);
     }
@@ -163,10 +179,17 @@ fn expect_phase<Phase: PartialEq + std::fmt::Debug>(ended: &Ended<Phase>, expect
 
 async fn delete_namespace(client: &kube::Client, name: &str) -> anyhow::Result<()> {
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-    namespaces.delete(name, &DeleteParams::default()).await.with_context(|| format!("deleting namespace {name}"))?;
-    let gone = kube::runtime::wait::await_condition(namespaces, name, kube::runtime::wait::conditions::is_deleted_any());
-    let gone = tokio::time::timeout(PATIENCE, gone).await;
-    gone.with_context(|| format!("namespace {name} is still there"))?.context("watching the namespace go")?;
+    namespaces
+        .delete(name, &DeleteParams::default())
+        .await
+        .with_context(|| format!("deleting namespace {name}"))?;
+    let deadline = Instant::now() + PATIENCE;
+    while namespaces.get_opt(name).await.with_context(|| format!("reading namespace {name}"))?.is_some() {
+        if Instant::now() > deadline {
+            bail!("namespace {name} is still there after {PATIENCE:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     Ok(())
 }
 

@@ -4,7 +4,9 @@
 //! server. Whatever a value starts ends with it: on drop, on a panic, on an interrupt, and when the process
 //! that holds it is killed. [`standing`] starts the same servers so that they stay, for `cargo testbed up`.
 
+pub mod compare;
 pub mod daemon;
+pub mod demo;
 pub mod fixtures;
 mod process;
 mod programs;

@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use holdfast_tests::demo;
 use holdfast_tests::standing::{self, With};
 
 /// A Kubernetes control plane on this machine, for trying things out.
@@ -31,6 +33,10 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Back up, lose, restore and compare a sample application, with the daemon and policies of this checkout.
+    ///
+    /// Takes the cluster of KUBECONFIG where that is set, and starts a throw-away one otherwise.
+    Demo,
     /// Print the lines of `up` again.
     Env {
         #[command(flatten)]
@@ -46,7 +52,7 @@ struct At {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let lines = match CommandLine::parse().command {
         Command::Up { at, s3 } => {
             let with = if s3 { With::ControlPlaneAndS3 } else { With::ControlPlane };
@@ -56,8 +62,9 @@ async fn main() -> anyhow::Result<()> {
             standing::down(&at.directory).await?;
             String::new()
         }
+        Command::Demo => return demo::run().await,
         Command::Env { at } => standing::exports(&at.directory).await?.lines(),
     };
     std::io::stdout().write_all(lines.as_bytes())?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

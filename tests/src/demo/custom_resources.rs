@@ -48,7 +48,10 @@ impl CustomResources {
                 return Ok(ended);
             }
             if Instant::now() > deadline {
-                bail!("Backup {name} has not ended in {patience:?}: {:?}", backup.and_then(|backup| backup.status));
+                bail!(
+                    "Backup {name} has not ended in {patience:?}: {:?}",
+                    backup.map(|backup| backup.status)
+                );
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -89,7 +92,10 @@ impl CustomResources {
             spec: RestoreSpec {
                 backup_name: Some(backup.to_owned()),
                 included_namespaces: namespaces.iter().map(ToString::to_string).collect(),
-                namespace_mapping: mapping.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
+                namespace_mapping: mapping
+                    .iter()
+                    .map(|(from, to)| (from.to_string(), to.to_string()))
+                    .collect(),
                 ..RestoreSpec::default()
             },
             ..Restore::default()
@@ -110,9 +116,12 @@ impl CustomResources {
         let deadline = Instant::now() + patience;
         loop {
             let restore = restores.get(name).await.with_context(|| format!("reading Restore {name}"))?;
-            let status = restore.status.clone().unwrap_or_default();
+            let status = restore.status.clone();
             let progress = status.progress.clone().unwrap_or_default();
-            on_progress(progress.items_restored.max(0).cast_unsigned(), progress.total_items.max(0).cast_unsigned());
+            on_progress(
+                progress.items_restored.max(0).cast_unsigned(),
+                progress.total_items.max(0).cast_unsigned(),
+            );
             let phase = status.phase.clone().unwrap_or_default();
             match phase {
                 RestorePhase::Completed
@@ -126,7 +135,12 @@ impl CustomResources {
                         status.failure_reason.unwrap_or_default(),
                         status.validation_errors
                     );
-                    return Ok(Ended { name: name.to_owned(), phase, items: progress.items_restored, detail });
+                    return Ok(Ended {
+                        name: name.to_owned(),
+                        phase,
+                        items: progress.items_restored,
+                        detail,
+                    });
                 }
                 RestorePhase::New
                 | RestorePhase::InProgress
@@ -144,7 +158,7 @@ impl CustomResources {
 }
 
 fn ended_backup(backup: &Backup, on_progress: OnProgress<'_>) -> Option<Ended<BackupPhase>> {
-    let status = backup.status.clone().unwrap_or_default();
+    let status = backup.status.clone();
     let progress = status.progress.clone().unwrap_or_default();
     on_progress(progress.items_backed_up.max(0).cast_unsigned(), progress.total_items.max(0).cast_unsigned());
     let phase = status.phase.clone().unwrap_or_default();
@@ -185,6 +199,9 @@ pub(super) async fn ensure_namespace(client: &kube::Client, name: &str) -> anyho
         metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
         ..Namespace::default()
     };
-    namespaces.create(&PostParams::default(), &namespace).await.with_context(|| format!("creating namespace {name}"))?;
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await
+        .with_context(|| format!("creating namespace {name}"))?;
     Ok(())
 }

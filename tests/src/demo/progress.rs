@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Reports one step after the other, on standard error.
-pub struct Steps {
+pub(super) struct Steps {
     total: usize,
     number: usize,
     bars: Bars,
@@ -17,7 +17,7 @@ enum Bars {
 }
 
 /// A step that has begun; [`Step::done`] ends it with a sentence.
-pub struct Step {
+pub(super) struct Step {
     title: String,
     began: Instant,
     bar: Option<ProgressBar>,
@@ -26,12 +26,12 @@ pub struct Step {
 
 impl Steps {
     /// `total` is how many steps there will be.
-    pub fn new(total: usize) -> Steps {
+    pub(super) fn new(total: usize) -> Steps {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         Steps { total, number: 0, bars: if terminal { Bars::Drawn } else { Bars::Lines } }
     }
 
-    pub fn begin(&mut self, title: &str) -> Step {
+    pub(super) fn begin(&mut self, title: &str) -> Step {
         self.number += 1;
         let title = format!("[{}/{}] {title}", self.number, self.total);
         let bar = match self.bars {
@@ -54,7 +54,7 @@ impl Steps {
 
 impl Step {
     /// `done` of `total` objects; `total` may grow.
-    pub fn progress(&mut self, done: u64, total: u64) {
+    pub(super) fn progress(&mut self, done: u64, total: u64) {
         if total == 0 || self.last == Some((done, total)) {
             return;
         }
@@ -68,7 +68,7 @@ impl Step {
     }
 
     /// Ends the step.
-    pub fn done(self, sentence: &str) {
+    pub(super) fn done(self, sentence: &str) {
         let seconds = self.began.elapsed().as_secs_f64();
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
