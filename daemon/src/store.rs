@@ -161,7 +161,11 @@ impl BackupStore {
     }
 
     /// Starts the upload of a backup's archive. Nothing can be seen of it before it is finished.
-    pub async fn begin_archive(&self, backup: &str, compression: Compression) -> Result<ArchiveUpload, Error> {
+    pub async fn begin_archive(
+        &self,
+        backup: &str,
+        compression: Compression,
+    ) -> Result<ArchiveUpload, Error> {
         let key = StoredFile::Archive { backup: backup.to_owned(), compression }.key()?;
         let path = self.path(&key)?;
         self.connection.ensure_present()?;

@@ -3,8 +3,12 @@
 //! The kind can't be compared with the path's plural here: that takes the API server's discovery.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::path::Location;
 use super::problem::ProblemReason;
@@ -16,7 +20,7 @@ struct Object<'a> {
     #[serde(borrow, default)]
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
-    metadata: Metadata<'a>,
+    metadata: OnlyMap<Metadata<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -27,11 +31,35 @@ struct Metadata<'a> {
     namespace: Cow<'a, str>,
 }
 
+/// Refuses lists: what is derived for a struct takes its members from a list as well, in their order.
+#[derive(Default)]
+struct OnlyMap<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OnlyMap<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MapVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct MapVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MapVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
 /// Reads all of `json`, so that what passes is JSON to its last byte.
 pub(super) fn check(location: &Location<'_>, json: &[u8]) -> Result<(), ProblemReason> {
     // The parser doesn't look into strings that it skips.
     let text = str::from_utf8(json).map_err(|error| ProblemReason::NotJson(error.to_string()))?;
-    let object: Object<'_> =
+    let OnlyMap(object): OnlyMap<Object<'_>> =
         serde_json::from_str(text).map_err(|error| ProblemReason::NotJson(error.to_string()))?;
 
     if object.kind.is_empty() {
@@ -46,8 +74,8 @@ pub(super) fn check(location: &Location<'_>, json: &[u8]) -> Result<(), ProblemR
     if let Some(path_version) = location.form.version() {
         agree("version", version, path_version)?;
     }
-    agree("name", &object.metadata.name, location.name)?;
-    agree("namespace", &object.metadata.namespace, location.namespace.unwrap_or_default())
+    agree("name", &object.metadata.0.name, location.name)?;
+    agree("namespace", &object.metadata.0.namespace, location.namespace.unwrap_or_default())
 }
 
 fn agree(field: &'static str, object: &str, path: &str) -> Result<(), ProblemReason> {
@@ -102,8 +130,16 @@ mod tests {
         for (location, json, expected) in [
             (WEB, object("v1", "shop", "web"), r#"says that its group is "", the path says "apps""#),
             (WEB, object("a/b/v1", "shop", "web"), r#"says that its group is "a", the path says "apps""#),
-            (version, object("apps/v1", "shop", "web"), r#"says that its version is "v1", the path says "v1beta1""#),
-            (WEB, object("apps/v1", "blog", "web"), r#"says that its namespace is "blog", the path says "shop""#),
+            (
+                version,
+                object("apps/v1", "shop", "web"),
+                r#"says that its version is "v1", the path says "v1beta1""#,
+            ),
+            (
+                WEB,
+                object("apps/v1", "blog", "web"),
+                r#"says that its namespace is "blog", the path says "shop""#,
+            ),
             (WEB, object("apps/v1", "shop", "db"), r#"says that its name is "db", the path says "web""#),
             (WEB, object("", "shop", "db"), "has no apiVersion"),
             (WEB, "{}".to_owned(), "has no kind"),
@@ -114,12 +150,13 @@ mod tests {
 
     #[test]
     fn what_is_not_one_json_object_is_refused() {
-        let good = r#"{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"namespace":"shop","name":"web"}}"#;
+        let good =
+            r#"{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"namespace":"shop","name":"web"}}"#;
         let twice = good.replacen('{', r#"{"kind":"Pod","#, 1);
         let more = format!("{good}{{}}");
-        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
-        let deep = good.replacen('{', &format!(r#"{{"spec":{deep},"#), 1);
-        for json in ["", "null", "[]", "text", &good[..good.len() - 1], &twice, &more, &deep] {
+        let lists = r#"{"kind":"Deployment","apiVersion":"apps/v1","metadata":["web","shop"]}"#;
+        let list = r#"["apps/v1","Deployment",{"namespace":"shop","name":"web"}]"#;
+        for json in ["", "null", "[]", list, lists, "text", &good[..good.len() - 1], &twice, &more] {
             assert!(matches!(check(&WEB, json.as_bytes()), Err(ProblemReason::NotJson(_))), "{json}");
         }
         let mut bytes = good.replacen('{', r#"{"spec":"x","#, 1).into_bytes();

@@ -23,9 +23,7 @@ pub(super) enum Encoder<W: Write> {
 impl<W: Write> Encoder<W> {
     pub(super) fn new(compression: Compression, output: W) -> io::Result<Self> {
         match compression {
-            Compression::Gzip => {
-                Ok(Self::Gzip(GzEncoder::new(output, flate2::Compression::new(GZIP_LEVEL))))
-            }
+            Compression::Gzip => Ok(Self::Gzip(GzEncoder::new(output, flate2::Compression::new(GZIP_LEVEL)))),
             Compression::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(output, ZSTD_LEVEL)?;
                 encoder.include_checksum(true)?;
@@ -61,14 +59,14 @@ impl<W: Write> Write for Encoder<W> {
 
 /// Unpacks exactly one compressed stream; what follows it stays in `R`.
 pub(super) enum Decoder<R: BufRead> {
-    Gzip(GzDecoder<R>),
+    Gzip(Box<GzDecoder<R>>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
 }
 
 impl<R: BufRead> Decoder<R> {
     pub(super) fn new(compression: Compression, input: R) -> io::Result<Self> {
         match compression {
-            Compression::Gzip => Ok(Self::Gzip(GzDecoder::new(input))),
+            Compression::Gzip => Ok(Self::Gzip(Box::new(GzDecoder::new(input)))),
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?.single_frame();
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;

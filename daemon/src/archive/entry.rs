@@ -152,7 +152,11 @@ mod tests {
     #[test]
     fn headers_are_those_of_velero() {
         let mut buffer = Vec::new();
-        EntryFormat::new(DateTime::from_timestamp(1_700_000_000, 999).unwrap()).append(&mut buffer, "a", b"12345");
+        EntryFormat::new(DateTime::from_timestamp(1_700_000_000, 999).unwrap()).append(
+            &mut buffer,
+            "a",
+            b"12345",
+        );
         let header = tar::Header::from_byte_slice(&buffer[..BLOCK]);
         assert_eq!(header.mode().unwrap(), 0o755);
         assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));

@@ -220,7 +220,9 @@ mod tests {
             assert!(item(Some("shop"), bad).check().is_err(), "{bad:?}");
             assert!(item(Some(bad), "web").check().is_err(), "{bad:?}");
         }
-        for entry in ["/resources/pods/cluster/a.json", "resources/../cluster/a.json", "resources//a", "", "./a"] {
+        for entry in
+            ["/resources/pods/cluster/a.json", "resources/../cluster/a.json", "resources//a", "", "./a"]
+        {
             assert_eq!(EntryPath::parse(entry), EntryPath::Unsafe, "{entry:?}");
         }
     }

@@ -64,7 +64,8 @@ pub(super) enum EntryKind {
 impl<R: Read> TarStream<R> {
     pub(super) fn open(input: R, compression: Compression, limits: Limits) -> Result<Self, Error> {
         let input = BufReader::with_capacity(64 * 1024, Counted { input, count: 0 });
-        let at_start = |error: io::Error| Error::Damaged { place: "its start".to_owned(), source: error.into() };
+        let at_start =
+            |error: io::Error| Error::Damaged { place: "its start".to_owned(), source: error.into() };
         Ok(Self {
             input: Decoder::new(compression, input).map_err(at_start)?,
             limits,
@@ -154,7 +155,9 @@ impl<R: Read> TarStream<R> {
             return Err(self.damaged(Damage::TooManyEntries { limit: self.limits.entries }));
         }
         let kind = match kind {
-            tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => EntryKind::File,
+            tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
+                EntryKind::File
+            }
             tar::EntryType::Directory => EntryKind::Folder,
             tar::EntryType::Link | tar::EntryType::Symlink => EntryKind::Link,
             _ => EntryKind::Other,
@@ -170,7 +173,8 @@ impl<R: Read> TarStream<R> {
     fn checked_size(&self, header: &tar::Header) -> Result<u64, Error> {
         let bytes = header.as_bytes();
         // The sum of all bytes, with blanks where the sum itself stands.
-        let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * 32;
+        let sum: u32 =
+            bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * 32;
         match header.cksum() {
             Ok(stored) if stored == sum => {}
             Ok(_) => return Err(self.damaged(Damage::Header("its checksum is wrong".to_owned()))),

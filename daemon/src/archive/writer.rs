@@ -12,10 +12,10 @@ use chrono::{DateTime, Utc};
 use holdfast_policy::compression::Compression;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Error;
 use super::codec::Encoder;
 use super::entry::{END_MARK, EntryFormat};
 use super::path::{ItemPath, VERSION_ENTRY, VERSION_TEXT};
-use super::Error;
 
 /// Items travel to the thread in batches, since waking it for each one costs as much as compressing it. Three batches wait at
 /// most, so that about a megabyte (more only with objects near the API server's limit) stands between the two sides.

@@ -110,7 +110,8 @@ impl AwsProfile {
             return Err(CredentialsError::UnsupportedKey { profile, key });
         }
         let id = values.remove("aws_access_key_id").ok_or_else(|| missing("aws_access_key_id"))?;
-        let secret = values.remove("aws_secret_access_key").ok_or_else(|| missing("aws_secret_access_key"))?;
+        let secret =
+            values.remove("aws_secret_access_key").ok_or_else(|| missing("aws_secret_access_key"))?;
         let session_token = values.remove("aws_session_token").map(Hidden);
         Ok(Self { identity: AwsIdentity::Key { id, secret: Hidden(secret), session_token }, region })
     }

@@ -177,15 +177,18 @@ mod tests {
     fn an_answer_without_a_document_is_its_status() {
         let text = "Error performing HEAD http://s3/b in 1ms - Server returned non-2xx status code: 503 Service Unavailable: ";
         assert_eq!(reason(text), "the server answered 503 Service Unavailable");
-        let text = "x - Server returned non-2xx status code: 502 Bad Gateway: <html><body>nginx</body></html>";
+        let text =
+            "x - Server returned non-2xx status code: 502 Bad Gateway: <html><body>nginx</body></html>";
         assert_eq!(reason(text), "the server answered 502 Bad Gateway");
-        let text = "x - Server returned non-2xx status code: 400 Bad Request: see http://a/b?sig=SECRET for more";
+        let text =
+            "x - Server returned non-2xx status code: 400 Bad Request: see http://a/b?sig=SECRET for more";
         assert_eq!(reason(text), "the server answered 400 Bad Request: see http://a/b for more");
     }
 
     #[test]
     fn a_missing_bucket_is_more_than_a_missing_object() {
-        let error = |text: &str| object_store::Error::NotFound { path: "a".into(), source: text.to_owned().into() };
+        let error =
+            |text: &str| object_store::Error::NotFound { path: "a".into(), source: text.to_owned().into() };
         assert!(is_absent(&error("404 Not Found: <Code>NoSuchKey</Code>")));
         assert!(!is_absent(&error("404 Not Found: <Code>NoSuchBucket</Code>")));
     }

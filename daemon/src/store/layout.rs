@@ -9,8 +9,7 @@ use super::Error;
 pub(super) const BACKUPS: &str = "backups";
 pub(super) const RESTORES: &str = "restores";
 /// The folders that Velero knows; any other makes it refuse the location.
-pub(super) const TOP_LEVEL_FOLDERS: [&str; 6] =
-    [BACKUPS, RESTORES, "restic", "kopia", "metadata", "plugins"];
+pub(super) const TOP_LEVEL_FOLDERS: [&str; 6] = [BACKUPS, RESTORES, "restic", "kopia", "metadata", "plugins"];
 
 const BACKUP_FILE_NAME: &str = "velero-backup.json";
 
@@ -44,10 +43,21 @@ pub enum RestoreFile {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum StoredFile {
     /// `velero-backup.json`, which decides whether the backup exists.
-    Backup { backup: String },
-    Archive { backup: String, compression: Compression },
-    BackupFile { backup: String, file: BackupFile },
-    RestoreFile { restore: String, file: RestoreFile },
+    Backup {
+        backup: String,
+    },
+    Archive {
+        backup: String,
+        compression: Compression,
+    },
+    BackupFile {
+        backup: String,
+        file: BackupFile,
+    },
+    RestoreFile {
+        restore: String,
+        file: RestoreFile,
+    },
 }
 
 impl BackupFile {
@@ -100,7 +110,9 @@ impl StoredFile {
     /// Refuses names that would lead out of their folder.
     pub(super) fn key(&self) -> Result<String, Error> {
         let name = match self {
-            Self::Backup { backup } | Self::Archive { backup, .. } | Self::BackupFile { backup, .. } => backup,
+            Self::Backup { backup } | Self::Archive { backup, .. } | Self::BackupFile { backup, .. } => {
+                backup
+            }
             Self::RestoreFile { restore, .. } => restore,
         };
         check_name(name).map(|()| self.to_string())
@@ -169,7 +181,8 @@ mod tests {
     #[test]
     fn every_key_is_read_back_as_what_it_names() {
         for name in ["gold", "gold-20261123134202", "a.b"] {
-            let restores = RestoreFile::ALL.map(|file| StoredFile::RestoreFile { restore: name.into(), file });
+            let restores =
+                RestoreFile::ALL.map(|file| StoredFile::RestoreFile { restore: name.into(), file });
             for file in StoredFile::all_of_backup(name).chain(restores) {
                 assert_eq!(StoredFile::parse(&file.key().unwrap()), Some(file));
             }
@@ -209,8 +222,13 @@ mod tests {
 
     #[test]
     fn other_keys_mean_nothing() {
-        for key in ["backups/a/b.tar.gz", "backups/a/x/a.tar.gz", "kopia/a/a.tar.gz", "backups/a", "restores/a/a.tar.gz"]
-        {
+        for key in [
+            "backups/a/b.tar.gz",
+            "backups/a/x/a.tar.gz",
+            "kopia/a/a.tar.gz",
+            "backups/a",
+            "restores/a/a.tar.gz",
+        ] {
             assert_eq!(StoredFile::parse(key), None, "{key}");
         }
     }

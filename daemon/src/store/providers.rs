@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{
-    BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig, TagSet,
-};
+use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig, TagSet};
 
 use super::settings::{Config, SettingsError};
 use super::{Error, Reason};

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use object_store::TagSet;
-use object_store::aws::{
-    AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3EncryptionConfigKey, resolve_bucket_region,
-};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum, resolve_bucket_region};
 
 use super::{Connection, Error, Patience, Provider, ProviderSettings, Trust, failed};
 use crate::store::credentials::{AwsIdentity, AwsProfile, CredentialSource};
@@ -233,13 +231,13 @@ impl Settings {
     }
 
     fn encrypt(&self, builder: AmazonS3Builder, customer_key: Option<String>) -> AmazonS3Builder {
-        let encryption = |key| AmazonS3ConfigKey::Encryption(key);
+        // The library has names for these keys, but doesn't export them.
+        let setting = |name: &str| name.parse::<AmazonS3ConfigKey>().expect("the library knows its own keys");
         match (&self.encryption, customer_key) {
             (Some(Encryption::Service { kind, kms_key }), _) => {
-                let builder =
-                    builder.with_config(encryption(S3EncryptionConfigKey::ServerSideEncryption), kind);
+                let builder = builder.with_config(setting("aws_server_side_encryption"), kind);
                 match kms_key {
-                    Some(key) => builder.with_config(encryption(S3EncryptionConfigKey::KmsKeyId), key),
+                    Some(key) => builder.with_config(setting("aws_sse_kms_key_id"), key),
                     None => builder,
                 }
             }
@@ -257,7 +255,8 @@ enum HostStyle {
 
 /// A bucket can be part of a host name if it is one label, and the host is a name and no address.
 fn host_style(bucket: &str, endpoint: Option<&str>) -> Option<HostStyle> {
-    let is_label = bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let is_label =
+        bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !is_label {
         return None;
     }
@@ -284,11 +283,11 @@ const IDENTITY_VARIABLES: [(&str, AmazonS3ConfigKey); 9] = [
 
 fn identify(builder: AmazonS3Builder, profile: Option<&AwsProfile>) -> AmazonS3Builder {
     let Some(profile) = profile else {
-        return IDENTITY_VARIABLES.into_iter().fold(builder, |builder, (variable, key)| {
-            match std::env::var(variable) {
-                Ok(value) if !value.is_empty() => builder.with_config(key, value),
-                Ok(_) | Err(_) => builder,
-            }
+        return IDENTITY_VARIABLES.into_iter().fold(builder, |builder, (variable, key)| match std::env::var(
+            variable,
+        ) {
+            Ok(value) if !value.is_empty() => builder.with_config(key, value),
+            Ok(_) | Err(_) => builder,
         });
     };
     match &profile.identity {
@@ -335,7 +334,10 @@ mod tests {
 
     #[test]
     fn a_bucket_is_part_of_the_host_name_where_that_can_be() {
-        assert_eq!(endpoint("bk", "https://s3.example.com:9000").as_deref(), Some("https://bk.s3.example.com:9000"));
+        assert_eq!(
+            endpoint("bk", "https://s3.example.com:9000").as_deref(),
+            Some("https://bk.s3.example.com:9000")
+        );
         assert_eq!(endpoint("b.k", "https://s3.example.com"), None);
         assert_eq!(endpoint("BK", "https://s3.example.com"), None);
         assert_eq!(endpoint("bk", "http://127.0.0.1:9000"), None);

@@ -97,9 +97,8 @@ impl Settings {
             Some(text) => credentials::variables(&text)?,
             None => Variables::new(),
         };
-        let mut connection =
-            Connection::to_service(|patience| self.build(container, &variables, patience))
-                .map_err(failed(container))?;
+        let mut connection = Connection::to_service(|patience| self.build(container, &variables, patience))
+            .map_err(failed(container))?;
         connection.part_bytes = self.block_bytes;
         Ok(connection)
     }

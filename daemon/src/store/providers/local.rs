@@ -42,8 +42,7 @@ impl Settings {
     pub(super) fn connect(&self, bucket: &str) -> Result<Connection, Error> {
         let folder = Folder { path: self.path.join(bucket) };
         folder.ensure_present()?;
-        let files =
-            LocalFileSystem::new_with_prefix(&folder.path).map_err(failed(bucket))?.with_fsync(true);
+        let files = LocalFileSystem::new_with_prefix(&folder.path).map_err(failed(bucket))?.with_fsync(true);
         let files = Arc::new(files);
         Ok(Connection {
             data: Arc::<LocalFileSystem>::clone(&files),
