@@ -6,6 +6,7 @@ pub mod compile;
 pub mod compression;
 pub mod cron;
 pub mod duration;
+pub mod holdfast;
 pub mod model;
 pub mod parse;
 pub mod problem;
