@@ -15,3 +15,4 @@ pub mod schema;
 pub mod time;
 pub mod validate;
 pub mod velero;
+pub mod yaml;

@@ -9,23 +9,51 @@
 //! error, so read watched objects one by one, lest a single bad one ends the watch.
 
 mod backup;
+mod backup_repository;
 mod backup_storage_location;
+mod crds;
+mod data_download;
+mod data_path;
+mod data_upload;
+mod delete_backup_request;
+mod download_request;
 mod hooks;
 mod kind;
 pub mod labels;
+mod metadata_file;
 mod parts;
+mod pod_volume_backup;
+mod pod_volume_restore;
 mod restore;
 mod schedule;
+mod server_status_request;
+mod structural;
 mod text_enum;
+mod volume_snapshot_location;
 mod wire;
 
 pub use backup::{
     Backup, BackupPhase, BackupProgress, BackupSpec, BackupStatus, BackupTemplateMetadata,
     BackupUploaderConfig, HookStatus,
 };
+pub use backup_repository::{
+    BackupRepository, BackupRepositoryPhase, BackupRepositorySpec, BackupRepositoryStatus, MaintenanceResult,
+    RepositoryMaintenance,
+};
 pub use backup_storage_location::{
     AccessMode, BackupStorageLocation, BackupStorageLocationSpec, BackupStorageLocationStatus, LocationPhase,
     ObjectStorageLocation,
+};
+pub use crds::{crd_yaml, crds, crds_yaml};
+pub use data_download::{DataDownload, DataDownloadSpec, DataDownloadStatus, TargetVolumeSpec};
+pub use data_path::{DataPathPhase, DataPathProgress, NodeOs, UploaderType};
+pub use data_upload::{CsiSnapshotSpec, DataUpload, DataUploadSpec, DataUploadStatus};
+pub use delete_backup_request::{
+    DeleteBackupRequest, DeleteBackupRequestPhase, DeleteBackupRequestSpec, DeleteBackupRequestStatus,
+};
+pub use download_request::{
+    DownloadRequest, DownloadRequestPhase, DownloadRequestSpec, DownloadRequestStatus, DownloadTarget,
+    DownloadTargetKind,
 };
 pub use hooks::{
     BackupHook, BackupHookSpec, BackupHooks, ExecHook, ExecRestoreHook, HookErrorMode, InitRestoreHook,
@@ -33,11 +61,21 @@ pub use hooks::{
 };
 pub use kind::Kind;
 pub use labels::short_name;
+pub use metadata_file::to_metadata_json;
+pub use pod_volume_backup::{PodVolumeBackup, PodVolumeBackupSpec, PodVolumeBackupStatus};
+pub use pod_volume_restore::{PodVolumeRestore, PodVolumeRestoreSpec, PodVolumeRestoreStatus};
 pub use restore::{
     Restore, RestorePhase, RestoreProgress, RestoreSpec, RestoreStatus, RestoreStatusSpec,
     RestoreUploaderConfig,
 };
 pub use schedule::{Schedule, SchedulePhase, ScheduleSpec, ScheduleStatus};
+pub use server_status_request::{
+    PluginInfo, ServerStatusRequest, ServerStatusRequestPhase, ServerStatusRequestSpec,
+    ServerStatusRequestStatus,
+};
+pub use volume_snapshot_location::{
+    VolumeSnapshotLocation, VolumeSnapshotLocationSpec, VolumeSnapshotLocationStatus,
+};
 
 #[cfg(test)]
 mod tests {

@@ -84,3 +84,18 @@ pub(super) fn secret_key(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn base64_bytes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "byte" })
 }
+pub(super) fn object_reference(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-map-type": "atomic",
+        "properties": {
+            "apiVersion": { "description": "API version of the object.", "type": "string" },
+            "fieldPath": { "description": "A part of the object, as a path.", "type": "string" },
+            "kind": { "description": "Kind of the object.", "type": "string" },
+            "name": { "description": "Name of the object.", "type": "string" },
+            "namespace": { "description": "Namespace of the object.", "type": "string" },
+            "resourceVersion": { "description": "The version that was meant.", "type": "string" },
+            "uid": { "description": "UID of the object.", "type": "string" },
+        },
+    })
+}

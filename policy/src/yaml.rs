@@ -1,0 +1,16 @@
+//! The only user of the YAML crate, so that it can be exchanged: writing, and reading where no positions are needed.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use serde_yaml::Error;
+
+/// A value as one YAML document, without a marker before it.
+pub fn to_string(value: &impl Serialize) -> Result<String, Error> {
+    serde_yaml::to_string(value)
+}
+
+/// One YAML document as a value.
+pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    serde_yaml::from_str(text)
+}
