@@ -115,10 +115,10 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let kept = folder.keep();
     report(&comparisons, &kept, &policies);
     if !cluster.is_throw_away() {
-        println!(
+        steps.note(&format!(
             "left in your cluster: namespaces {shop}, {warehouse}, {}, {} and {NAMESPACE}",
             copies[0], copies[1]
-        );
+        ));
     }
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -129,6 +129,7 @@ impl Comparison {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the report is what the command is for")]
 fn report(comparisons: &[Comparison], folder: &Path, policies: &Path) {
     println!();
     for Comparison { what, objects, differences } in comparisons {

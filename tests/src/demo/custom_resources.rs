@@ -117,12 +117,12 @@ impl CustomResources {
         loop {
             let restore = restores.get(name).await.with_context(|| format!("reading Restore {name}"))?;
             let status = restore.status.clone();
-            let progress = status.progress.clone().unwrap_or_default();
+            let progress = status.progress.unwrap_or_default();
             on_progress(
                 progress.items_restored.max(0).cast_unsigned(),
                 progress.total_items.max(0).cast_unsigned(),
             );
-            let phase = status.phase.clone().unwrap_or_default();
+            let phase = status.phase.unwrap_or_default();
             match phase {
                 RestorePhase::Completed
                 | RestorePhase::PartiallyFailed
@@ -159,9 +159,9 @@ impl CustomResources {
 
 fn ended_backup(backup: &Backup, on_progress: OnProgress<'_>) -> Option<Ended<BackupPhase>> {
     let status = backup.status.clone();
-    let progress = status.progress.clone().unwrap_or_default();
+    let progress = status.progress.unwrap_or_default();
     on_progress(progress.items_backed_up.max(0).cast_unsigned(), progress.total_items.max(0).cast_unsigned());
-    let phase = status.phase.clone().unwrap_or_default();
+    let phase = status.phase.unwrap_or_default();
     match phase {
         BackupPhase::Completed
         | BackupPhase::PartiallyFailed

@@ -52,6 +52,13 @@ impl Steps {
     }
 }
 
+impl Steps {
+    /// A sentence between or after the steps.
+    pub(super) fn note(&self, sentence: &str) {
+        eprintln!("{sentence}");
+    }
+}
+
 impl Step {
     /// `done` of `total` objects; `total` may grow.
     pub(super) fn progress(&mut self, done: u64, total: u64) {
