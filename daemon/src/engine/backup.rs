@@ -1,1 +1,159 @@
-//! To be written.
+//! Runs one backup: takes a Backup whose spec is valid and complete, a cluster and a store, and leaves in the
+//! bucket the archive and all files beside it, `velero-backup.json` aside. That one says that the backup
+//! exists, so the caller writes it last. After a failure nothing of the run is left.
+
+use holdfast_policy::time::to_chrono;
+use holdfast_policy::velero;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive;
+use crate::clock::Clock;
+use crate::cluster::{self, Cluster};
+use crate::engine::run_log::{self, RunKind, RunLog};
+use crate::engine::select::{self, Selection};
+use crate::store::{self, BackupStore};
+
+mod collect;
+mod existing;
+mod files;
+mod hooks;
+mod items;
+mod ledger;
+mod prepare;
+mod progress;
+mod upload;
+mod volume_info;
+
+pub use existing::existing_namespaces;
+pub use prepare::{Defaults, Environment, KubernetesVersion, Prepared, prepare};
+pub use progress::Progress;
+
+use collect::Collector;
+use ledger::Ledger;
+use upload::Upload;
+use volume_info::VolumeInfo;
+
+/// What a run needs.
+pub struct BackupRun {
+    /// As [`prepare`] gave it.
+    pub backup: velero::Backup,
+    pub cluster: Cluster,
+    pub store: BackupStore,
+    pub clock: Clock,
+    /// Told at most once a second, and at the end.
+    pub progress: watch::Sender<Progress>,
+    pub cancel: CancellationToken,
+}
+
+/// How a run ended that got through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    pub warnings: u64,
+    pub errors: u64,
+    /// Objects taken up; those that failed are among them.
+    pub items: u64,
+    pub archive: archive::Stats,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    // Users and scripts know this sentence from Velero.
+    #[error("backup already exists in object storage")]
+    Exists,
+    #[error("the backup was cancelled")]
+    Cancelled,
+    #[error("cannot tell whether the bucket has a backup of this name")]
+    LookUp(#[source] store::Error),
+    #[error("cannot learn what the cluster serves")]
+    Discover(#[source] cluster::Error),
+    #[error("cannot list the cluster's namespaces")]
+    Namespaces(#[from] existing::Error),
+    #[error("cannot resolve the backup's filters")]
+    Select(#[from] select::Error),
+    #[error("cannot begin the archive")]
+    Begin(#[source] store::Error),
+    #[error("cannot write the archive")]
+    Archive(#[from] archive::Error),
+    #[error("cannot upload the archive")]
+    Upload(#[source] store::Error),
+    #[error("the upload of the archive ended before its time")]
+    UploadGone,
+    #[error("cannot keep the backup's log")]
+    Log(#[from] run_log::Error),
+    #[error("cannot encode the resource list")]
+    ResourceList(#[source] std::io::Error),
+    #[error("cannot upload a file beside the archive")]
+    File(#[source] store::Error),
+}
+
+/// Runs the backup to its end.
+pub async fn run(run: BackupRun) -> Result<Outcome, Error> {
+    let name = run.backup.metadata.name.clone().unwrap_or_default();
+    if run.store.backup_exists(&name).await.map_err(Error::LookUp)? {
+        return Err(Error::Exists);
+    }
+    let store = run.store.clone();
+    let outcome = store_all(run, &name).await;
+    if outcome.is_err() {
+        clear(&store, &name).await;
+    }
+    outcome
+}
+
+async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
+    let BackupRun { backup, cluster, store, clock, progress, cancel } = run;
+    let namespace = backup.metadata.namespace.clone().unwrap_or_default();
+    let started = backup.status.start_timestamp.as_ref().map_or_else(|| clock(), to_chrono);
+    let log = RunLog::start(RunKind::Backup, &namespace, name, clock)?;
+    log.info("Starting backup", &[]);
+
+    let discovery = cluster.discover().await.map_err(Error::Discover)?;
+    let existing = existing_namespaces(&cluster).await?;
+    let selection = Selection::new(&backup.spec, &discovery, &existing)?;
+    let upload = Upload::begin(&store, name, started).await?;
+    let (writer, upload) = upload.split();
+    let collector = Collector {
+        name,
+        cluster: &cluster,
+        discovery: &discovery,
+        existing: &existing,
+        selection: &selection,
+        ordered: &backup.spec.ordered_resources,
+        log: &log,
+        writer,
+        ledger: Ledger::default(),
+        volumes: VolumeInfo::new(&backup.spec),
+        bindings: tokio::sync::OnceCell::new(),
+        waiting: progress::Waiting::default(),
+    };
+    hooks::report_unrun(&backup.spec.hooks, &log);
+    let collected = cancel
+        .run_until_cancelled(progress::telling(&progress, &collector, collector.collect()))
+        .await
+        .unwrap_or(Err(Error::Cancelled));
+    let Collector { writer, ledger, volumes, .. } = collector;
+    let archive = upload.end(writer, collected).await?;
+
+    let items = ledger.started();
+    log.info(&format!("Backed up a total of {items} items"), &[]);
+    progress.send_replace(Progress { total: items, done: items });
+    let counts = files::put(&store, name, &log, &ledger, &volumes).await?;
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    Ok(Outcome { warnings: counts.warnings, errors: counts.errors, items, archive })
+}
+
+/// Removes what a failed run left. A backup of this name that somebody else finished meanwhile stays.
+async fn clear(store: &BackupStore, name: &str) {
+    let cleared = match store.backup_exists(name).await {
+        Ok(true) => return,
+        Ok(false) => store.delete_backup_folder(name).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = cleared {
+        // Without its metadata file nothing takes the rest for a backup, and the next run writes over it.
+        tracing::warn!(backup = name, error = %error.with_causes(), "left files of a failed backup in the bucket");
+    }
+}

@@ -46,7 +46,7 @@ struct Lists {
 
 impl ResourceFilter {
     pub fn new(spec: &BackupSpec, discovery: &Discovery, reach: Reach) -> Self {
-        let model = if is_joint(spec) {
+        let model = if Self::is_joint(spec) {
             let excluded = spec.excluded_resources.iter().filter(|entry| *entry != "*");
             Model::Joint {
                 types: Lists {
@@ -74,6 +74,13 @@ impl ResourceFilter {
             }
         };
         Self { model, reach }
+    }
+
+    /// Whether the spec uses the older model. One without any filter uses the newer.
+    pub fn is_joint(spec: &BackupSpec) -> bool {
+        !spec.included_resources.is_empty()
+            || !spec.excluded_resources.is_empty()
+            || spec.include_cluster_resources.is_some()
     }
 
     pub fn direct(&self, resource: &Resource) -> Direct {
@@ -131,13 +138,6 @@ impl Lists {
     fn pass(&self, name: &str) -> bool {
         !self.excluded.matches(name) && (self.is_open() || self.included.matches(name))
     }
-}
-
-/// Whether the spec uses the older model. One without any filter uses the newer.
-pub(in super::super) fn is_joint(spec: &BackupSpec) -> bool {
-    !spec.included_resources.is_empty()
-        || !spec.excluded_resources.is_empty()
-        || spec.include_cluster_resources.is_some()
 }
 
 /// Full names of the types; what names none stays as it is, since it may be a glob.

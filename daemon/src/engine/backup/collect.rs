@@ -1,0 +1,237 @@
+//! Walks the cluster: takes the selection's plan, lists kind by kind, and hands each object to be stored.
+//! A list that fails is an error of the backup's results, and the rest goes on; only the archive's own
+//! failures end the run.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+use super::items::{Stored, Subject};
+use super::ledger::Ledger;
+use super::progress::Waiting;
+use super::volume_info::VolumeInfo;
+use super::{Error, existing};
+use crate::actions::backup::Bindings;
+use crate::archive::Writer;
+use crate::cluster::{Cluster, Discovery, Item, ListScope, PAGE_SIZE};
+use crate::engine::run_log::{Message, Place, RunLog};
+use crate::engine::select::{
+    DEFINITIONS, Direct, Listing, NAMESPACES, NamespaceFacts, NamespaceObject, Selection, ordered_items, plan,
+};
+
+/// Lists read at once. Each holds a few batches, so this bounds memory.
+const LISTS_AT_ONCE: usize = 3;
+/// Objects with actions worked on at once; an action's additional objects cost a request each.
+const ITEMS_AT_ONCE: usize = 8;
+/// Kinds that come first and one after the other: they bring each other along.
+const VOLUME_KINDS: [&str; 3] = ["pods", "persistentvolumeclaims", "persistentvolumes"];
+
+/// Everything that storing the objects of one run takes.
+pub(super) struct Collector<'a> {
+    pub(super) name: &'a str,
+    pub(super) cluster: &'a Cluster,
+    pub(super) discovery: &'a Discovery,
+    pub(super) existing: &'a [NamespaceFacts],
+    pub(super) selection: &'a Selection,
+    pub(super) ordered: &'a BTreeMap<String, String>,
+    pub(super) log: &'a RunLog,
+    pub(super) writer: Writer,
+    pub(super) ledger: Ledger,
+    pub(super) volumes: VolumeInfo,
+    pub(super) bindings: OnceCell<Bindings>,
+    pub(super) waiting: Waiting,
+}
+
+impl Collector<'_> {
+    pub(super) async fn collect(&self) -> Result<(), Error> {
+        for group in &self.discovery.failed {
+            let what = format!("Discovery of API group {} {} failed", group.group, group.version);
+            self.log.warning(Place::Velero, Message::new(what).cause(&group.reason));
+        }
+        let (volumes, others): (Vec<_>, Vec<_>) = plan(self.discovery, self.selection)
+            .into_iter()
+            .partition(|listing| VOLUME_KINDS.contains(&listing.resource.group_resource().as_str()));
+        for listing in &volumes {
+            self.collect_kind(listing).await?;
+        }
+        let namespaces = self.collect_namespaces().await?;
+        let kinds = stream::iter(others.iter().map(|listing| Ok::<_, Error>(self.collect_kind(listing))));
+        kinds.try_buffer_unordered(LISTS_AT_ONCE).try_collect::<()>().await?;
+        self.collect_entered_namespaces(namespaces).await?;
+        self.collect_definitions().await
+    }
+
+    async fn collect_kind(&self, listing: &Listing) -> Result<(), Error> {
+        let subject = Subject::new(&listing.resource);
+        self.collect_ordered(&subject).await?;
+        for namespace in &listing.namespaces {
+            for label_selector in self.selection.labels.queries() {
+                let scope =
+                    ListScope { namespace: namespace.clone(), label_selector, page_size: PAGE_SIZE };
+                self.collect_list(&subject, scope).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn collect_list(&self, subject: &Subject<'_>, scope: ListScope) -> Result<(), Error> {
+        let namespace = scope.namespace.clone();
+        let mut pages = self.cluster.list(subject.resource, scope);
+        let mut waiting = self.waiting.share();
+        let mut retrieved = 0;
+        loop {
+            match pages.next().await {
+                Ok(Some(items)) => {
+                    waiting.set(pages.remaining());
+                    retrieved += items.len();
+                    self.take_all(subject, items).await?;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    let place = namespace.map_or(Place::Cluster, Place::Namespace);
+                    let message = Message::new("Error listing items").resource(&subject.resource.plural);
+                    self.log.error(place, message.cause(&error));
+                    return Ok(());
+                }
+            }
+        }
+        let fields =
+            [("namespace", namespace.as_deref().unwrap_or_default()), ("resource", &subject.group_resource)];
+        self.log.info(&format!("Retrieved {retrieved} items"), &fields);
+        Ok(())
+    }
+
+    async fn take_all(&self, subject: &Subject<'_>, items: Vec<Item>) -> Result<(), Error> {
+        if subject.is_plain() {
+            for item in items {
+                self.take_listed(subject, item).await?;
+            }
+            return Ok(());
+        }
+        let taken = stream::iter(items.into_iter().map(|item| Ok(self.take_listed(subject, item))));
+        taken.try_buffer_unordered(ITEMS_AT_ONCE).try_collect::<()>().await
+    }
+
+    /// Stores an object that the filters chose by itself.
+    async fn take_listed(&self, subject: &Subject<'_>, item: Item) -> Result<(), Error> {
+        if let Some(namespace) = &item.namespace {
+            if !self.selection.namespaces.includes(namespace) {
+                return Ok(());
+            }
+            self.ledger.enter_namespace(namespace);
+        }
+        match self.settle(subject, item).await? {
+            Stored::Now | Stored::Before if subject.may_be_custom() => {
+                self.ledger.enter_resource(&subject.group_resource);
+            }
+            Stored::Now | Stored::Before | Stored::No => {}
+        }
+        Ok(())
+    }
+
+    /// Stores the objects that the user wants first.
+    async fn collect_ordered(&self, subject: &Subject<'_>) -> Result<(), Error> {
+        for wanted in ordered_items(self.ordered, subject.resource) {
+            let found = match &wanted.found_at {
+                Some((namespace, name)) => self.find(subject, namespace.as_deref(), name).await,
+                None => None,
+            };
+            match found {
+                Some(item) => self.take_listed(subject, item).await?,
+                None => {
+                    self.log.warning(Place::Velero, format!("Cannot find resource '{}'.", wanted.text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The object, if it exists and the filters choose it.
+    async fn find(&self, subject: &Subject<'_>, namespace: Option<&str>, name: &str) -> Option<Item> {
+        if namespace.is_some_and(|namespace| !self.selection.namespaces.includes(namespace)) {
+            return None;
+        }
+        let item = self.cluster.get(subject.resource, namespace, name).await.ok().flatten()?;
+        let Labelled { metadata } = serde_json::from_slice(&item.json).ok()?;
+        self.selection.labels.matches(&metadata.labels).then_some(item)
+    }
+
+    /// Stores the Namespace objects that are chosen by name or label; gives those that wait for an object.
+    async fn collect_namespaces(&self) -> Result<Vec<String>, Error> {
+        let mut undecided = Vec::new();
+        let Some(resource) = self.discovery.by_group_resource(NAMESPACES) else { return Ok(undecided) };
+        if self.selection.resources.direct(resource) == Direct::No {
+            return Ok(undecided);
+        }
+        let existing: Vec<&str> = self.existing.iter().map(|namespace| namespace.name.as_str()).collect();
+        for missing in self.selection.namespaces.missing(&existing) {
+            let text = format!(
+                "fail to get the namespace {missing} specified in backup.Spec.IncludedNamespaces"
+            );
+            self.log.error(Place::Velero, Message::new(text).resource(NAMESPACES));
+        }
+        let subject = Subject::new(resource);
+        let mut pages = self.cluster.list(resource, ListScope::everything());
+        while let Some(items) = pages.next().await.map_err(existing::Error::from)? {
+            for item in items {
+                match self.selection.namespace_object(&existing::facts(&item)?) {
+                    NamespaceObject::Always => {
+                        self.settle(&subject, item).await?;
+                    }
+                    NamespaceObject::WithItems => undecided.push(item.name),
+                    NamespaceObject::Never => {}
+                }
+            }
+        }
+        Ok(undecided)
+    }
+
+    async fn collect_entered_namespaces(&self, undecided: Vec<String>) -> Result<(), Error> {
+        let Some(resource) = self.discovery.by_group_resource(NAMESPACES) else { return Ok(()) };
+        let subject = Subject::new(resource);
+        for name in undecided.iter().filter(|name| self.ledger.entered(name)) {
+            self.fetch_and_settle(&subject, name).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores the definitions of the custom resources that the backup holds.
+    async fn collect_definitions(&self) -> Result<(), Error> {
+        let Some(resource) = self.discovery.by_group_resource(DEFINITIONS) else { return Ok(()) };
+        if !self.selection.wants_definitions(resource) {
+            return Ok(());
+        }
+        let subject = Subject::new(resource);
+        let names = self.ledger.resources();
+        let fetched = stream::iter(names.iter().map(|name| Ok(self.fetch_and_settle(&subject, name))));
+        fetched.try_buffer_unordered(ITEMS_AT_ONCE).try_collect::<()>().await
+    }
+
+    /// Stores a cluster-scoped object, if it still exists.
+    async fn fetch_and_settle(&self, subject: &Subject<'_>, name: &str) -> Result<(), Error> {
+        match self.cluster.get(subject.resource, None, name).await {
+            Ok(Some(item)) => {
+                self.settle(subject, item).await?;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let message = Message::new("Error getting item").resource(&subject.group_resource).name(name);
+                self.log.error(Place::Cluster, message.cause(&error));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct Labelled {
+    metadata: Labels,
+}
+
+#[derive(Deserialize)]
+struct Labels {
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}

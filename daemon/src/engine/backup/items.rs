@@ -1,0 +1,250 @@
+//! Stores one object: asks whether it stays out, takes it up once, runs its actions, stores what they bring
+//! along in front of it, and appends it to the archive. An object whose additional object fails, fails too.
+
+use futures::future::BoxFuture;
+
+use super::Error;
+use super::collect::Collector;
+use super::hooks;
+use crate::actions::backup::{self as actions, Action, Bindings, Context, ItemReference, Needs};
+use crate::archive::{self, ItemPath};
+use crate::cluster::{self, Item, ListScope, Resource};
+use crate::engine::run_log::{Message, Place};
+use crate::engine::select::Refusal;
+
+/// A resource with what is the same for all of its objects.
+pub(super) struct Subject<'a> {
+    pub(super) resource: &'a Resource,
+    pub(super) group_resource: String,
+    /// `v1/Pod`.
+    kind: String,
+    role: Role,
+    actions: Vec<&'static Action>,
+}
+
+/// What the volume info has to do with objects of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Pod,
+    Volume,
+    Other,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    Now,
+    Before,
+    No,
+}
+
+/// Why one object is not in the backup; the others go on.
+#[derive(Debug, thiserror::Error)]
+enum ItemError {
+    #[error("action {action} failed: {source}")]
+    Action { action: &'static str, source: actions::Error },
+    #[error("cannot read the object: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error("cannot list cluster role bindings: {0}")]
+    Bindings(#[from] BindingsError),
+    #[error("cannot get {group_resource} {name}: {source}")]
+    Fetch { group_resource: &'static str, name: String, source: cluster::Error },
+    #[error("cannot back up {group_resource} {name}: {source}")]
+    Additional { group_resource: &'static str, name: String, source: Box<ItemError> },
+    #[error("{0}")]
+    Name(archive::UnusableName),
+    /// The run cannot go on.
+    #[error(transparent)]
+    Archive(archive::Error),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BindingsError {
+    #[error(transparent)]
+    List(#[from] cluster::Error),
+    #[error(transparent)]
+    Read(#[from] actions::Error),
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(resource: &'a Resource) -> Self {
+        let group_resource = resource.group_resource();
+        let actions = actions::all().iter().filter(|action| action.applies_to == group_resource).collect();
+        let role = match group_resource.as_str() {
+            "pods" => Role::Pod,
+            "persistentvolumes" => Role::Volume,
+            _ => Role::Other,
+        };
+        let kind = format!("{}/{}", resource.api_version(), resource.kind);
+        Self { resource, group_resource, kind, role, actions }
+    }
+
+    /// Nothing looks inside these objects: their bytes go straight from the list to the archive.
+    pub(super) fn is_plain(&self) -> bool {
+        self.actions.is_empty()
+    }
+
+    /// The group of a custom resource has a dot, as its definition is made to have.
+    pub(super) fn may_be_custom(&self) -> bool {
+        self.resource.group.contains('.')
+    }
+}
+
+impl Collector<'_> {
+    /// Stores an object and reports it if that fails.
+    pub(super) async fn settle(&self, subject: &Subject<'_>, item: Item) -> Result<Stored, Error> {
+        let place = Place::of(item.namespace.as_deref());
+        let name = item.name.clone();
+        match self.store(subject, item).await {
+            Ok(stored) => Ok(stored),
+            Err(error) => match fatal(error) {
+                Ok(archive) => Err(Error::Archive(archive)),
+                Err(error) => {
+                    let message = Message::new("Error backing up item").resource(&subject.group_resource);
+                    self.log.error(place, message.name(name).cause(&error));
+                    Ok(Stored::Now)
+                }
+            },
+        }
+    }
+
+    async fn store(&self, subject: &Subject<'_>, item: Item) -> Result<Stored, ItemError> {
+        if let Some(reason) = reason_to_leave(&item) {
+            self.log_left_out(reason, &subject.group_resource, &item.name, item.namespace.as_deref());
+            return Ok(Stored::No);
+        }
+        if !self.ledger.begin(&subject.kind, item.namespace.as_deref(), &item.name) {
+            return Ok(Stored::Before);
+        }
+        match subject.role {
+            Role::Pod => self.meet_pod(&item)?,
+            Role::Volume => self.volumes.meet_volume(&item)?,
+            Role::Other => {}
+        }
+        let item = self.act(subject, item).await?;
+        let Item { name, namespace, json, excluded: _, deleting: _ } = item;
+        let path = ItemPath {
+            group_resource: subject.group_resource.clone(),
+            version: subject.resource.version.clone(),
+            namespace,
+            name,
+        };
+        self.writer.append(path, json).await.map_err(|error| match error {
+            archive::Error::Name(name) => ItemError::Name(name),
+            other => ItemError::Archive(other),
+        })?;
+        Ok(Stored::Now)
+    }
+
+    /// Runs the object's actions and stores what they ask for.
+    async fn act(&self, subject: &Subject<'_>, mut item: Item) -> Result<Item, ItemError> {
+        for action in &subject.actions {
+            let none = Bindings::default();
+            let bindings = match action.needs {
+                Needs::Nothing => &none,
+                Needs::Bindings => self.bindings().await?,
+            };
+            let cx = Context { backup: self.name, bindings };
+            let outcome = (action.run)(&item, &cx)
+                .map_err(|source| ItemError::Action { action: action.name, source })?;
+            for reference in outcome.additional {
+                self.store_additional(reference).await?;
+            }
+            if let Some(json) = outcome.changed {
+                item.json = json;
+            }
+        }
+        Ok(item)
+    }
+
+    /// Boxed, because an additional object may have additional objects of its own.
+    fn store_additional(&self, reference: ItemReference) -> BoxFuture<'_, Result<(), ItemError>> {
+        Box::pin(async move {
+            let ItemReference { group_resource, namespace, name } = reference;
+            // What the cluster doesn't serve can't be part of the backup.
+            let Some(resource) = self.discovery.by_group_resource(group_resource) else { return Ok(()) };
+            let subject = Subject::new(resource);
+            if self.ledger.has(&subject.kind, namespace.as_deref(), &name) {
+                return Ok(());
+            }
+            if let Err(refusal) = self.selection.admit(resource, namespace.as_deref()) {
+                self.log_left_out(explain(refusal), group_resource, &name, namespace.as_deref());
+                return Ok(());
+            }
+            let fetched = self.cluster.get(resource, namespace.as_deref(), &name).await;
+            let fetched =
+                fetched.map_err(|source| ItemError::Fetch { group_resource, name: name.clone(), source })?;
+            let Some(item) = fetched else {
+                let message = Message::new("Additional item was not found in the cluster");
+                let message = message.resource(group_resource).name(name);
+                self.log.warning(Place::of(namespace.as_deref()), message);
+                return Ok(());
+            };
+            match self.store(&subject, item).await {
+                Ok(_) => Ok(()),
+                Err(ItemError::Archive(error)) => Err(ItemError::Archive(error)),
+                Err(error) => Err(ItemError::Additional { group_resource, name, source: Box::new(error) }),
+            }
+        })
+    }
+
+    fn meet_pod(&self, pod: &Item) -> Result<(), serde_json::Error> {
+        hooks::report_unrun_of(pod, self.log)?;
+        for volume in self.volumes.meet_pod(pod)? {
+            let message = Message::new("File system backup of volumes is not done by this version of Holdfast");
+            let what = format!("volume {volume}");
+            let message = message.resource("pods").name(&pod.name).cause(&what);
+            self.log.error(Place::of(pod.namespace.as_deref()), message);
+        }
+        Ok(())
+    }
+
+    async fn bindings(&self) -> Result<&Bindings, BindingsError> {
+        self.bindings.get_or_try_init(|| self.read_bindings()).await
+    }
+
+    async fn read_bindings(&self) -> Result<Bindings, BindingsError> {
+        let mut bindings = Bindings::default();
+        let Some(resource) = self.discovery.by_group_resource(Bindings::GROUP_RESOURCE) else {
+            return Ok(bindings);
+        };
+        let mut pages = self.cluster.list(resource, ListScope::everything());
+        while let Some(items) = pages.next().await? {
+            for item in items {
+                bindings.add(&item)?;
+            }
+        }
+        Ok(bindings)
+    }
+
+    fn log_left_out(&self, reason: &str, group_resource: &str, name: &str, namespace: Option<&str>) {
+        let fields =
+            [("name", name), ("namespace", namespace.unwrap_or_default()), ("resource", group_resource)];
+        self.log.info(reason, &fields);
+    }
+}
+
+/// The archive's failure that ends the run, or the object's own.
+fn fatal(error: ItemError) -> Result<archive::Error, ItemError> {
+    match error {
+        ItemError::Archive(error) => Ok(error),
+        other => Err(other),
+    }
+}
+
+fn reason_to_leave(item: &Item) -> Option<&'static str> {
+    if item.excluded {
+        return Some("Excluding item because it has label velero.io/exclude-from-backup=true");
+    }
+    item.deleting.then_some("Skipping item because it's being deleted.")
+}
+
+fn explain(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Namespace => "Excluding item because namespace is excluded",
+        Refusal::ClusterScoped => {
+            "Excluding item because resource is cluster-scoped and is excluded by cluster filter."
+        }
+        Refusal::Resource => "Excluding item because resource is excluded",
+    }
+}
