@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::{Action, Context, Error, ItemReference, Needs, Outcome};
 use crate::cluster::Item;
 
-pub(super) const ACTION: Action = Action { name: "velero.io/pv", applies_to: "persistentvolumeclaims", needs: Needs::Nothing, run };
+pub(super) const ACTION: Action =
+    Action { name: "velero.io/pv", applies_to: "persistentvolumeclaims", needs: Needs::Nothing, run };
 
 /// Labels that an earlier restore or backup left on the claim.
 const FOREIGN_LABELS: [&str; 3] =
@@ -48,11 +49,8 @@ fn run(item: &Item, cx: &Context<'_>) -> Result<Outcome, Error> {
         remove_foreign_labels(labels, &short_name(cx.backup));
     }
     let changed = if claim == original { None } else { Some(serde_json::to_vec(&claim)?.into()) };
-    let volume = ItemReference {
-        group_resource: "persistentvolumes",
-        namespace: None,
-        name: spec.volume_name,
-    };
+    let volume =
+        ItemReference { group_resource: "persistentvolumes", namespace: None, name: spec.volume_name };
     Ok(Outcome { changed, additional: vec![volume] })
 }
 

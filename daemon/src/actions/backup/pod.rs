@@ -5,7 +5,8 @@ use serde::Deserialize;
 use super::{Action, Context, Error, ItemReference, Needs, Outcome};
 use crate::cluster::Item;
 
-pub(super) const ACTION: Action = Action { name: "velero.io/pod", applies_to: "pods", needs: Needs::Nothing, run };
+pub(super) const ACTION: Action =
+    Action { name: "velero.io/pod", applies_to: "pods", needs: Needs::Nothing, run };
 
 #[derive(Deserialize)]
 struct Pod {

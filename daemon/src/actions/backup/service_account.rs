@@ -64,7 +64,8 @@ impl Bindings {
 
 fn run(item: &Item, cx: &Context<'_>) -> Result<Outcome, Error> {
     let account = (item.namespace.clone().unwrap_or_default(), item.name.clone());
-    let reference = |group_resource, name: &str| ItemReference { group_resource, namespace: None, name: name.into() };
+    let reference =
+        |group_resource, name: &str| ItemReference { group_resource, namespace: None, name: name.into() };
     let bound = cx.bindings.by_account.get(&account).into_iter().flatten();
     let mut additional: Vec<_> =
         bound.flat_map(|(binding, role)| [reference(BINDINGS, binding), reference(ROLES, role)]).collect();
@@ -110,7 +111,8 @@ mod tests {
         }
         let robot = item(Some("shop"), "robot", &json!({}));
         let outcome = run(&robot, &Context { backup: "b1", bindings: &bindings }).unwrap();
-        let names: Vec<_> = outcome.additional.iter().map(|it| (it.group_resource, it.name.as_str())).collect();
+        let names: Vec<_> =
+            outcome.additional.iter().map(|it| (it.group_resource, it.name.as_str())).collect();
         assert_eq!(names, [(BINDINGS, "edit"), (BINDINGS, "view"), (ROLES, "reader")]);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{TryStreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
@@ -68,8 +68,7 @@ impl Collector<'_> {
         self.collect_ordered(&subject).await?;
         for namespace in &listing.namespaces {
             for label_selector in self.selection.labels.queries() {
-                let scope =
-                    ListScope { namespace: namespace.clone(), label_selector, page_size: PAGE_SIZE };
+                let scope = ListScope { namespace: namespace.clone(), label_selector, page_size: PAGE_SIZE };
                 self.collect_list(&subject, scope).await?;
             }
         }
@@ -167,9 +166,8 @@ impl Collector<'_> {
         }
         let existing: Vec<&str> = self.existing.iter().map(|namespace| namespace.name.as_str()).collect();
         for missing in self.selection.namespaces.missing(&existing) {
-            let text = format!(
-                "fail to get the namespace {missing} specified in backup.Spec.IncludedNamespaces"
-            );
+            let text =
+                format!("fail to get the namespace {missing} specified in backup.Spec.IncludedNamespaces");
             self.log.error(Place::Velero, Message::new(text).resource(NAMESPACES));
         }
         let subject = Subject::new(resource);

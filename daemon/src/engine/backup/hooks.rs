@@ -52,7 +52,10 @@ pub(super) fn report_unrun_of(pod: &Item, log: &RunLog) -> Result<(), serde_json
     let asked = ANNOTATIONS.iter().any(|key| metadata.annotations.contains_key(*key));
     let ended = status.phase == "Succeeded" || status.phase == "Failed";
     if asked && !ended {
-        log.error(Place::of(pod.namespace.as_deref()), Message::new(NOT_RUN).resource("pods").name(&pod.name));
+        log.error(
+            Place::of(pod.namespace.as_deref()),
+            Message::new(NOT_RUN).resource("pods").name(&pod.name),
+        );
     }
     Ok(())
 }

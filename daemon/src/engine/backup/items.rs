@@ -97,14 +97,12 @@ impl Collector<'_> {
         let name = item.name.clone();
         match self.store(subject, item).await {
             Ok(stored) => Ok(stored),
-            Err(error) => match fatal(error) {
-                Ok(archive) => Err(Error::Archive(archive)),
-                Err(error) => {
-                    let message = Message::new("Error backing up item").resource(&subject.group_resource);
-                    self.log.error(place, message.name(name).cause(&error));
-                    Ok(Stored::Now)
-                }
-            },
+            Err(ItemError::Archive(error)) => Err(Error::Archive(error)),
+            Err(error) => {
+                let message = Message::new("Error backing up item").resource(&subject.group_resource);
+                self.log.error(place, message.name(name).cause(&error));
+                Ok(Stored::No)
+            }
         }
     }
 
@@ -191,7 +189,8 @@ impl Collector<'_> {
     fn meet_pod(&self, pod: &Item) -> Result<(), serde_json::Error> {
         hooks::report_unrun_of(pod, self.log)?;
         for volume in self.volumes.meet_pod(pod)? {
-            let message = Message::new("File system backup of volumes is not done by this version of Holdfast");
+            let message =
+                Message::new("File system backup of volumes is not done by this version of Holdfast");
             let what = format!("volume {volume}");
             let message = message.resource("pods").name(&pod.name).cause(&what);
             self.log.error(Place::of(pod.namespace.as_deref()), message);
@@ -221,14 +220,6 @@ impl Collector<'_> {
         let fields =
             [("name", name), ("namespace", namespace.unwrap_or_default()), ("resource", group_resource)];
         self.log.info(reason, &fields);
-    }
-}
-
-/// The archive's failure that ends the run, or the object's own.
-fn fatal(error: ItemError) -> Result<archive::Error, ItemError> {
-    match error {
-        ItemError::Archive(error) => Ok(error),
-        other => Err(other),
     }
 }
 

@@ -151,7 +151,8 @@ fn append(list: &mut Vec<String>, entry: &str) {
 /// The newest of the locations marked as default, or the server's own default.
 fn default_location(locations: &[velero::BackupStorageLocation], fallback: &str) -> String {
     let marked = locations.iter().filter(|location| location.spec.default);
-    let newest = marked.max_by_key(|location| location.metadata.creation_timestamp.as_ref().map(|time| time.0));
+    let newest =
+        marked.max_by_key(|location| location.metadata.creation_timestamp.as_ref().map(|time| time.0));
     newest.and_then(|location| location.metadata.name.clone()).unwrap_or_else(|| fallback.to_owned())
 }
 
@@ -162,9 +163,9 @@ fn complete_metadata(backup: &mut Backup, location: &str, environment: Environme
     labels.insert(labels::STORAGE_LOCATION.into(), velero::short_name(location));
     let annotations = backup.metadata.annotations.get_or_insert_default();
     for (key, value) in [
-        (labels::SOURCE_CLUSTER_K8S_GIT_VERSION, git_version),
-        (labels::SOURCE_CLUSTER_K8S_MAJOR_VERSION, major),
-        (labels::SOURCE_CLUSTER_K8S_MINOR_VERSION, minor),
+        (labels::SOURCE_CLUSTER_GIT_VERSION, git_version),
+        (labels::SOURCE_CLUSTER_MAJOR_VERSION, major),
+        (labels::SOURCE_CLUSTER_MINOR_VERSION, minor),
         (labels::RESOURCE_TIMEOUT, &timeout),
     ] {
         annotations.insert(key.into(), value.clone());
@@ -329,7 +330,10 @@ mod tests {
 
     #[test]
     fn the_former_name_of_file_backups_still_counts() {
-        assert_eq!(ready(json!({"defaultVolumesToRestic": true})).spec.default_volumes_to_fs_backup, Some(true));
+        assert_eq!(
+            ready(json!({"defaultVolumesToRestic": true})).spec.default_volumes_to_fs_backup,
+            Some(true)
+        );
     }
 
     #[test]
@@ -341,7 +345,9 @@ mod tests {
         );
         assert_eq!(
             at("away"),
-            ["backup can't be created because backup storage location away is in Unavailable status: no such host"]
+            [
+                "backup can't be created because backup storage location away is in Unavailable status: no such host"
+            ]
         );
         let missing = &at("nowhere")[0];
         let start = "an existing backup storage location was not specified at backup creation time and the default nowhere was not found.";
@@ -367,7 +373,9 @@ mod tests {
     fn a_namespace_that_asks_to_be_left_out_cannot_be_included() {
         assert_eq!(
             errors(json!({"includedNamespaces": ["quiet"]})),
-            ["Invalid included/excluded namespace lists: excludes list cannot contain an item in the includes list: quiet"]
+            [
+                "Invalid included/excluded namespace lists: excludes list cannot contain an item in the includes list: quiet"
+            ]
         );
     }
 

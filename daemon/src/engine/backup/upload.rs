@@ -23,7 +23,11 @@ pub(super) struct Sending {
 }
 
 impl Upload {
-    pub(super) async fn begin(store: &BackupStore, name: &str, modified: DateTime<Utc>) -> Result<Self, Error> {
+    pub(super) async fn begin(
+        store: &BackupStore,
+        name: &str,
+        modified: DateTime<Utc>,
+    ) -> Result<Self, Error> {
         let compression = store.compression();
         let mut upload = store.begin_archive(name, compression).await.map_err(Error::Begin)?;
         let (output, mut chunks) = mpsc::channel(CHUNKS_WAITING);

@@ -154,7 +154,8 @@ impl VolumeInfo {
 
 impl Files {
     fn choose(self, annotations: &BTreeMap<String, String>, volume: &str) -> bool {
-        let named_in = |key: &str| annotations.get(key).is_some_and(|list| list.split(',').any(|it| it == volume));
+        let named_in =
+            |key: &str| annotations.get(key).is_some_and(|list| list.split(',').any(|it| it == volume));
         match self {
             Self::OptIn => named_in(labels::BACKUP_VOLUMES),
             Self::OptOut => !named_in(labels::BACKUP_VOLUMES_EXCLUDES),
@@ -198,7 +199,8 @@ struct PodVolume {
 impl PodVolume {
     /// Volumes whose content is in other objects, or on the node, are never read file by file.
     fn can_be_read(&self) -> bool {
-        let Self { name, persistent_volume_claim: _, host_path, secret, config_map, projected, downward_api } = self;
+        let Self { name, persistent_volume_claim: _, host_path, secret, config_map, projected, downward_api } =
+            self;
         let elsewhere = [host_path, secret, config_map, projected, downward_api];
         elsewhere.iter().all(|source| source.is_none()) && !name.starts_with("default-token")
     }
@@ -265,7 +267,11 @@ mod tests {
             {"name": "token", "projected": {"sources": []}},
             {"name": "cache", "emptyDir": {}},
         ]);
-        item(Some("shop"), name, json!({"metadata": {"annotations": annotations}, "spec": {"volumes": volumes}}))
+        item(
+            Some("shop"),
+            name,
+            json!({"metadata": {"annotations": annotations}, "spec": {"volumes": volumes}}),
+        )
     }
 
     fn volume(claim: Value) -> Item {

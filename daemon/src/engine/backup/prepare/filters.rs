@@ -124,19 +124,28 @@ mod tests {
 
     #[test]
     fn star_has_its_places() {
-        assert_eq!(found(json!({"includedNamespaces": ["*"], "excludedNamespaces": ["a"]})), Vec::<String>::new());
+        assert_eq!(
+            found(json!({"includedNamespaces": ["*"], "excludedNamespaces": ["a"]})),
+            Vec::<String>::new()
+        );
         assert_eq!(
             found(json!({"excludedNamespaces": ["*"]})),
             ["Invalid included/excluded namespace lists: excludes list cannot contain '*'"]
         );
         assert_eq!(found(json!({"excludedNamespaceScopedResources": ["*"]})), Vec::<String>::new());
         assert_eq!(
-            found(json!({"excludedClusterScopedResources": ["*"], "includedClusterScopedResources": ["nodes"]})),
-            ["Invalid cluster-scoped included/excluded resource lists: when exclude is '*', include cannot have value"]
+            found(
+                json!({"excludedClusterScopedResources": ["*"], "includedClusterScopedResources": ["nodes"]})
+            ),
+            [
+                "Invalid cluster-scoped included/excluded resource lists: when exclude is '*', include cannot have value"
+            ]
         );
         assert_eq!(
             found(json!({"excludedNamespaceScopedResources": ["*", "pods"]})),
-            ["Invalid namespace-scoped included/excluded resource lists: excludes list must either contain '*' only, or a non-empty list of items"]
+            [
+                "Invalid namespace-scoped included/excluded resource lists: excludes list must either contain '*' only, or a non-empty list of items"
+            ]
         );
     }
 
@@ -144,14 +153,22 @@ mod tests {
     fn an_entry_of_both_lists_is_compared_as_text() {
         assert_eq!(
             found(json!({"includedResources": ["pods", "po"], "excludedResources": ["pods", "pods"]})),
-            ["Invalid included/excluded resource lists: excludes list cannot contain an item in the includes list: pods"]
+            [
+                "Invalid included/excluded resource lists: excludes list cannot contain an item in the includes list: pods"
+            ]
         );
-        assert_eq!(found(json!({"includedResources": ["po"], "excludedResources": ["pods"]})), Vec::<String>::new());
+        assert_eq!(
+            found(json!({"includedResources": ["po"], "excludedResources": ["pods"]})),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
     fn namespace_entries_are_names_or_globs() {
-        assert_eq!(found(json!({"includedNamespaces": ["team-*"], "excludedNamespaces": [""]})), Vec::<String>::new());
+        assert_eq!(
+            found(json!({"includedNamespaces": ["team-*"], "excludedNamespaces": [""]})),
+            Vec::<String>::new()
+        );
         let problems = found(json!({"includedNamespaces": ["a**"], "excludedNamespaces": ["Shop"]}));
         assert_eq!(problems.len(), 2);
         assert!(problems[0].starts_with("Invalid included/excluded namespace lists: "), "{problems:?}");
