@@ -1,1 +1,258 @@
-//! To be written.
+//! Restore item actions: what is changed, pulled in or left out for objects of one kind before they are created.
+//!
+//! In: the object after its metadata reset, the copy from the archive, and [`Context`]. Out: the changed object and
+//! an [`Effect`]. An action never talks to the cluster: what it must know of it, it asks for with [`Question`]s,
+//! which the engine answers before the action runs. Order and filters are the engine's.
+
+mod add_pvc_from_pod;
+mod admission_webhook_configuration;
+mod apiservice;
+mod change_image_name;
+mod change_storage_class;
+mod cluster_role_bindings;
+mod crd_preserve_fields;
+mod job;
+mod pod;
+mod pvc;
+mod role_bindings;
+mod secret;
+mod service;
+mod service_account;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// One action. `name` is the one that Velero registers; [`all`] states the order.
+#[derive(Debug)]
+pub struct Action {
+    pub name: &'static str,
+    /// Group resources (`deployments.apps`) that it wants to see.
+    pub applies_to: &'static [&'static str],
+    /// What it must know of the cluster for this object.
+    pub questions: fn(&Value, &Context<'_>) -> Vec<Question>,
+    pub apply: fn(&mut Value, &Context<'_>, &Answers) -> Result<Effect, Error>,
+}
+
+/// Everything an action may look at beside the object.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub group_resource: &'a str,
+    /// The object as the archive has it, status included.
+    pub from_backup: &'a Value,
+    /// The namespace that the object had in the backup.
+    pub source_namespace: Option<&'a str>,
+    pub namespace_mapping: &'a BTreeMap<String, String>,
+    pub node_ports: NodePorts,
+    pub configuration: &'a Configuration,
+}
+
+/// What happens to node ports that nobody asked for explicitly (`spec.preserveNodePorts`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodePorts {
+    Preserve,
+    KeepExplicit,
+}
+
+/// The plugin ConfigMaps in Velero's namespace, each absent, given once, or given twice.
+#[derive(Debug, Default, Clone)]
+pub struct Configuration {
+    pub change_image_name: PluginConfig,
+    pub change_storage_class: PluginConfig,
+}
+
+/// The data of the one ConfigMap that configures an action.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub enum PluginConfig {
+    #[default]
+    Absent,
+    Data(BTreeMap<String, String>),
+    /// More than one ConfigMap claims the action: an error for every object that it touches.
+    Ambiguous(Vec<String>),
+}
+
+/// A fact about the target cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Question {
+    ServiceAccountNames { namespace: String },
+    StorageClassExists { name: String },
+}
+
+/// The facts that were asked for.
+#[derive(Debug, Default, Clone)]
+pub struct Answers {
+    pub service_accounts: BTreeMap<String, BTreeSet<String>>,
+    pub storage_classes: BTreeMap<String, bool>,
+}
+
+/// What the action wants beyond the change of the object.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    pub verdict: Verdict,
+    /// Objects of the archive that must be there first, by their place in the backup.
+    pub additional_items: Vec<AdditionalItem>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    #[default]
+    Restore,
+    /// The object is not created; the text says why.
+    Skip(String),
+}
+
+/// An object named by its place in the backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdditionalItem {
+    pub group_resource: &'static str,
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    #[error("more than one ConfigMap configures {action}: {}", names.join(", "))]
+    AmbiguousConfiguration { action: &'static str, names: Vec<String> },
+    #[error("storage class {name} that {old} is mapped to does not exist")]
+    NoSuchStorageClass { old: String, name: String },
+    #[error("annotation {annotation} is not a Service: {reason}")]
+    BadLastApplied { annotation: &'static str, reason: String },
+}
+
+/// All actions, in the order in which they see an object: by Velero's names.
+pub fn all() -> &'static [Action] {
+    &[
+        add_pvc_from_pod::ACTION,
+        admission_webhook_configuration::ACTION,
+        apiservice::ACTION,
+        change_image_name::ACTION,
+        change_storage_class::ACTION,
+        cluster_role_bindings::ACTION,
+        crd_preserve_fields::ACTION,
+        job::ACTION,
+        pod::ACTION,
+        pvc::ACTION,
+        role_bindings::ACTION,
+        secret::ACTION,
+        service::ACTION,
+        service_account::ACTION,
+    ]
+}
+
+/// The actions for one kind, in order.
+pub fn for_group_resource(group_resource: &str) -> impl Iterator<Item = &'static Action> {
+    all().iter().filter(move |action| action.applies_to.contains(&group_resource))
+}
+
+impl PluginConfig {
+    /// The data, if the action is configured at all.
+    fn data(&self, action: &'static str) -> Result<Option<&BTreeMap<String, String>>, Error> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::Data(data) => Ok(Some(data)),
+            Self::Ambiguous(names) => Err(Error::AmbiguousConfiguration { action, names: names.clone() }),
+        }
+    }
+}
+
+impl Effect {
+    fn skip(reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Skip(reason.into()), additional_items: Vec::new() }
+    }
+}
+
+fn asks_nothing(_item: &Value, _context: &Context<'_>) -> Vec<Question> {
+    Vec::new()
+}
+
+/// The elements of a list; nothing where the path is absent or not a list.
+fn elements<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// As [`elements`], to be changed.
+fn elements_mut<'a>(value: &'a mut Value, pointer: &str) -> impl Iterator<Item = &'a mut Value> {
+    value.pointer_mut(pointer).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// The text at a path; empty where it is absent.
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Removes a key of the object at a path, if both are there.
+fn remove(value: &mut Value, pointer: &str, key: &str) {
+    if let Some(object) = value.pointer_mut(pointer).and_then(Value::as_object_mut) {
+        object.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod fixtures {
+    use super::*;
+
+    /// Runs one action on an object without a configuration, a mapping or answers.
+    pub(super) fn run(action: &Action, item: &mut Value) -> Result<Effect, Error> {
+        run_with(action, item, |_| {}, &Answers::default())
+    }
+
+    /// Runs one action in a context that the test changes where it matters.
+    pub(super) fn run_with(
+        action: &Action,
+        item: &mut Value,
+        change: impl FnOnce(&mut Setting),
+        answers: &Answers,
+    ) -> Result<Effect, Error> {
+        let mut setting = Setting {
+            namespace_mapping: BTreeMap::new(),
+            node_ports: NodePorts::KeepExplicit,
+            configuration: Configuration::default(),
+            from_backup: item.clone(),
+        };
+        change(&mut setting);
+        let namespace = text(&setting.from_backup, "/metadata/namespace").to_owned();
+        let context = Context {
+            group_resource: action.applies_to[0],
+            from_backup: &setting.from_backup,
+            source_namespace: (!namespace.is_empty()).then_some(namespace.as_str()),
+            namespace_mapping: &setting.namespace_mapping,
+            node_ports: setting.node_ports,
+            configuration: &setting.configuration,
+        };
+        (action.apply)(item, &context, answers)
+    }
+
+    pub(super) struct Setting {
+        pub(super) namespace_mapping: BTreeMap<String, String>,
+        pub(super) node_ports: NodePorts,
+        pub(super) configuration: Configuration,
+        pub(super) from_backup: Value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_stand_in_the_order_of_their_names_and_none_twice() {
+        let names: Vec<&str> = all().iter().map(|action| action.name).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(names, sorted);
+    }
+
+    #[test]
+    fn a_pod_is_seen_by_its_actions_in_velero_s_order() {
+        let names: Vec<&str> = for_group_resource("pods").map(|action| action.name).collect();
+        assert_eq!(names, ["velero.io/add-pvc-from-pod", "velero.io/change-image-name", "velero.io/pod"]);
+    }
+
+    #[test]
+    fn a_claim_gets_its_storage_class_before_its_annotations_are_cleaned() {
+        let names: Vec<&str> =
+            for_group_resource("persistentvolumeclaims").map(|action| action.name).collect();
+        assert_eq!(names, ["velero.io/change-storage-class", "velero.io/pvc"]);
+    }
+}

@@ -1,1 +1,258 @@
-//! To be written.
+//! The restore of a backup: its archive is checked whole and indexed, a plan is made of the index, and the plan is
+//! carried out wave by wave.
+//!
+//! In: a validated Restore, its Backup, the cluster, the store. Out: objects in the cluster, five files in the
+//! bucket, and an [`Outcome`]. Phases, and what the Restore says of itself, are left to the controller. Nothing is
+//! created before the archive has been read to its end and found sound.
+
+mod compare;
+mod create;
+mod existing;
+mod facts;
+mod files;
+mod first_look;
+mod item;
+mod modifiers;
+mod namespaces;
+mod new_kinds;
+mod plan;
+mod priorities;
+mod records;
+mod reset;
+mod run;
+mod selection;
+mod settings;
+mod source;
+mod validate;
+mod volumes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use holdfast_policy::velero;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::{EntryProblem, Severity};
+use crate::clock::Clock;
+use crate::cluster::{self, Cluster, Discovery};
+use crate::engine::run_log::{self, Message, Place, RunKind, RunLog};
+use crate::store::BackupStore;
+
+use modifiers::Modifiers;
+use records::Records;
+use run::Run;
+use settings::Settings;
+
+pub use files::Error as FilesError;
+pub use source::Error as SourceError;
+pub use validate::{Facts, ModifierSource, NON_RESTORABLE, Validated, modifier_config_map, validate};
+
+/// One restore to carry out.
+pub struct RestoreRun {
+    /// Validated: its `backupName` is that of `backup`.
+    pub restore: velero::Restore,
+    pub backup: velero::Backup,
+    pub cluster: Cluster,
+    pub store: BackupStore,
+    pub clock: Clock,
+    pub progress: watch::Sender<Progress>,
+    pub cancel: CancellationToken,
+}
+
+/// Objects that are selected, and those of them that have been dealt with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub total: u64,
+    pub done: u64,
+}
+
+/// How a restore that was carried out went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    pub warnings: u64,
+    pub errors: u64,
+    /// Objects in the resource list.
+    pub items: u64,
+}
+
+/// Why a restore could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The restore would bring back empty volumes; nothing was created. The controller makes it a failed validation.
+    #[error("the backup has data that can't be restored: {}", problems.join("; "))]
+    Refused { problems: Vec<String> },
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("reading what the cluster serves failed")]
+    Discover(#[source] cluster::Error),
+    #[error("reading the configuration of item actions failed")]
+    Configuration(#[source] cluster::Error),
+    #[error("reading the resource modifiers in ConfigMap {name} failed")]
+    ReadModifiers { name: String, source: cluster::Error },
+    #[error("resource modifiers in ConfigMap {name} can't be used: {reason}")]
+    Modifiers { name: String, reason: String },
+    #[error("keeping the log failed")]
+    Log(#[from] run_log::Error),
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error("the restore was cancelled")]
+    Cancelled,
+}
+
+/// Carries out a restore. Objects that fail are counted in the outcome; an error means that it could not be carried
+/// out, or that its files could not be written.
+pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
+    let RestoreRun { restore, backup, cluster, store, clock, progress, cancel } = restore_run;
+    let home = restore.metadata.namespace.clone().unwrap_or_default();
+    let name = restore.metadata.name.clone().unwrap_or_default();
+    let backup_name = backup.metadata.name.clone().unwrap_or_default();
+    let log = RunLog::start(RunKind::Restore, &home, &name, clock)?;
+    log.info("Starting restore", &[("backup", &backup_name)]);
+    let discovery = cluster.discover().await.map_err(Error::Discover)?;
+    tell_unknown_groups(&log, &discovery);
+    let settings = match Settings::new(&restore, &discovery) {
+        Ok(settings) => settings,
+        Err(error) => return Err(Error::Refused { problems: vec![error.to_string()] }),
+    };
+    let volumes = source::volumes(&store, &backup_name).await?;
+    let problems = volumes::unreadable(&volumes, &settings.selection, settings.snapshots);
+    if !problems.is_empty() {
+        return Err(Error::Refused { problems });
+    }
+    let configuration = facts::configuration(&cluster, &home).await.map_err(Error::Configuration)?;
+    let modifiers = modifiers(&cluster, &restore).await?;
+    let source::Looked { index, heads, kinds } =
+        source::index(&store, &backup_name, settings.selection.labels.clone()).await?;
+    tell_problems(&log, &settings, &index.problems);
+    let mut run = Run {
+        facts: facts::Facts::new(cluster.clone()),
+        cluster,
+        settings,
+        configuration,
+        modifiers,
+        by_place: source::by_place(&index),
+        records: Records::new(index.items.len()),
+        index,
+        heads,
+        kinds,
+        volumes: volumes.into_iter().map(|volume| (volume.pv_name.clone(), volume)).collect(),
+        discovery,
+        log,
+        provisioned_anew: Mutex::default(),
+        missing_namespaces: BTreeSet::new(),
+        bare_namespaces: Vec::new(),
+        progress,
+        cancel,
+    };
+    run.carry_out().await.map_err(Error::Discover)?;
+    if run.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let items = run.records.listed() + run.bare_namespaces.len() as u64;
+    run.log.info("Restore completed", &[("items", &items.to_string())]);
+    let finished = run.log.finish()?;
+    let counts = finished.counts;
+    run.write_files(&store, finished).await?;
+    Ok(Outcome { warnings: counts.warnings, errors: counts.errors, items })
+}
+
+/// The rules that the Restore names, read again: what was validated may have changed since.
+async fn modifiers(cluster: &Cluster, restore: &velero::Restore) -> Result<Option<Modifiers>, Error> {
+    let Some(name) = modifier_config_map(&restore.spec) else { return Ok(None) };
+    let home = restore.metadata.namespace.as_deref().unwrap_or_default();
+    let read = cluster.read(&format!("/api/v1/namespaces/{home}/configmaps/{name}")).await;
+    let json = read.map_err(|source| Error::ReadModifiers { name: name.to_owned(), source })?;
+    let unusable = |reason: String| Error::Modifiers { name: name.to_owned(), reason };
+    let config_map: Value = serde_json::from_slice(&json).map_err(|error| unusable(error.to_string()))?;
+    let data: BTreeMap<String, String> = config_map
+        .get("data")
+        .map(|data| serde_json::from_value(data.clone()))
+        .transpose()
+        .map_err(|error| unusable(error.to_string()))?
+        .unwrap_or_default();
+    Modifiers::from_config_map(&data).map(Some).map_err(|error| unusable(error.to_string()))
+}
+
+fn tell_unknown_groups(log: &RunLog, discovery: &Discovery) {
+    for group in &discovery.failed {
+        let text = format!("the API server does not say what it serves of {}/{}", group.group, group.version);
+        log.warning(Place::Cluster, Message::new(text).cause(&group.reason));
+    }
+}
+
+/// Bad entries of the archive, as far as they are part of this restore.
+fn tell_problems(log: &RunLog, settings: &Settings, problems: &[EntryProblem]) {
+    for problem in problems {
+        let EntryProblem { entry, reason } = problem;
+        let place = entry_place(entry);
+        if let Some((group_resource, namespace, name)) = place
+            && settings.selection.takes_place(group_resource, namespace, name).is_err()
+        {
+            continue;
+        }
+        let namespace = place.and_then(|(_, namespace, _)| namespace);
+        let place = namespace.map_or(Place::Velero, |source| {
+            Place::Namespace(plan::target_namespace(&settings.mapping, source).to_owned())
+        });
+        let text = Message::new(format!("error decoding {entry}")).cause(reason);
+        match reason.severity() {
+            Severity::Error => log.error(place, text),
+            Severity::Warning => log.warning(place, text),
+        }
+    }
+}
+
+/// Group resource, namespace and name of an entry's path, where it is that of an item.
+fn entry_place(entry: &str) -> Option<(&str, Option<&str>, &str)> {
+    let parts: Vec<&str> = entry.strip_prefix("resources/")?.split('/').collect();
+    let (group_resource, place) = parts.split_first()?;
+    // A twin of another version has its version in between.
+    let place = match place {
+        ["cluster" | "namespaces", ..] => place,
+        [_version, rest @ ..] => rest,
+        [] => return None,
+    };
+    let name = |file: &'_ &'_ str| -> Option<()> { (!file.is_empty()).then_some(()) };
+    match place {
+        ["cluster", file] => {
+            name(file)?;
+            Some((group_resource, None, file.strip_suffix(".json").unwrap_or(file)))
+        }
+        ["namespaces", namespace, file] => {
+            name(file)?;
+            Some((group_resource, Some(namespace), file.strip_suffix(".json").unwrap_or(file)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_can_move_between_threads() {
+        fn is_send<T: Send>(_: impl FnOnce(RestoreRun) -> T) {}
+        is_send(run);
+    }
+
+    #[test]
+    fn the_place_of_an_entry_is_read_from_its_path() {
+        let table = [
+            ("resources/pods/namespaces/shop/web.json", Some(("pods", Some("shop"), "web"))),
+            (
+                "resources/pods/v1-preferredversion/namespaces/shop/web.json",
+                Some(("pods", Some("shop"), "web")),
+            ),
+            ("resources/nodes/cluster/n1.json", Some(("nodes", None, "n1"))),
+            ("resources/nodes", None),
+            ("metadata/version", None),
+            ("../../etc/passwd", None),
+        ];
+        for (entry, expected) in table {
+            assert_eq!(entry_place(entry), expected, "{entry}");
+        }
+    }
+}

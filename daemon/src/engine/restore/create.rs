@@ -1,0 +1,280 @@
+//! The requests for one object: its creation without asking first, what follows a creation, and what is done about
+//! an object that is there already.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::compare::in_words;
+use super::existing::{Existing, Policy, decide};
+use super::item::{Error, Item, Ready, encode};
+use super::records::{Action, Record};
+use super::run::Run;
+use crate::cluster::write::{Attempt, WriteError, Written};
+use crate::cluster::{self, Resource};
+use crate::engine::run_log::Message;
+use crate::engine::select::DEFINITIONS;
+use holdfast_policy::velero::labels::RESTORE_NAME;
+
+/// Velero's `--resource-timeout`.
+const CRD_READY_WITHIN: Duration = Duration::from_secs(600);
+const STATUS_TRIES: u32 = 5;
+
+impl Run {
+    pub(crate) async fn create(&self, item: &Item<'_>, mut ready: Ready) -> Result<Record, Error> {
+        let applied_fields = take_managed_fields(&mut ready.object);
+        let Ready { object, status, resource } = ready;
+        let body = encode(&object).map_err(Error::Encode)?;
+        let failure = match self.cluster.create(&resource, item.target, body).await {
+            Ok(written) => {
+                return self.after_create(item, &resource, object, status, applied_fields, written).await;
+            }
+            Err(failure) => failure,
+        };
+        let name = name_of(&object).to_owned();
+        match failure {
+            WriteError::AlreadyExists { message: _, attempt } => {
+                let live = match self.cluster.get_value(&resource, item.target, &name).await {
+                    Ok(live) => live.ok_or(Error::Vanished)?,
+                    Err(error) => return Ok(self.unknown_existing(item, &error)),
+                };
+                if attempt == Attempt::AfterUnclearEnd && self.is_ours(&live) {
+                    let written = written_of(&live);
+                    return self.after_create(item, &resource, object, status, applied_fields, written).await;
+                }
+                self.meet(item, &resource, &object, live).await
+            }
+            WriteError::Invalid { ref causes, .. }
+                if item.kind == "Service" && only_ports_are_taken(causes) =>
+            {
+                match self.cluster.get_value(&resource, item.target, &name).await {
+                    Ok(Some(live)) => self.meet(item, &resource, &object, live).await,
+                    Ok(None) => Err(Error::Create(failure)),
+                    Err(error) => Ok(self.unknown_existing(item, &error)),
+                }
+            }
+            failure => Err(Error::Create(failure)),
+        }
+    }
+
+    async fn after_create(
+        &self,
+        item: &Item<'_>,
+        resource: &Resource,
+        mut object: Value,
+        status: Option<Value>,
+        applied_fields: Option<Value>,
+        written: Written,
+    ) -> Result<Record, Error> {
+        let mut record = Record::Listed(Action::Created);
+        if written.name != *item.entry.name {
+            record = Record::Renamed(written.name.clone());
+        }
+        if let Some(status) = status.filter(|_| self.restores_status(item, &object))
+            && let Err(error) = self.restore_status(item, resource, &mut object, status, &written).await
+        {
+            let text = format!("status of {} was not restored", item.entry);
+            self.log.warning(item.place(), Message::new(text).cause(&error));
+        }
+        if let Some(fields) = applied_fields {
+            let patch = encode(&json!({"metadata": {"managedFields": fields}})).map_err(Error::Encode)?;
+            match self.cluster.merge_patch(resource, item.target, &written.name, patch).await {
+                Ok(_) => {}
+                Err(WriteError::NotFound { message }) => self.log.warning(item.place(), message),
+                Err(error) => return Err(Error::ManagedFields(error)),
+            }
+        }
+        if &*item.entry.group_resource == DEFINITIONS {
+            self.wait_until_served(resource, &written.name).await?;
+        }
+        self.log.info("Created object", &[("object", &item.entry.to_string()), ("name", &written.name)]);
+        Ok(record)
+    }
+
+    async fn restore_status(
+        &self,
+        item: &Item<'_>,
+        resource: &Resource,
+        object: &mut Value,
+        status: Value,
+        written: &Written,
+    ) -> Result<(), WriteError> {
+        object["status"] = status;
+        object["metadata"]["name"] = json!(written.name);
+        let mut version = written.resource_version.clone();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            object["metadata"]["resourceVersion"] = json!(version);
+            let body = encode(object).map_err(|source| WriteError::Malformed { source })?;
+            match self.cluster.replace_status(resource, item.target, &written.name, body).await {
+                Ok(_) => return Ok(()),
+                Err(conflict @ WriteError::Conflict { .. }) => {
+                    let live = self.cluster.get_value(resource, item.target, &written.name).await;
+                    let Some(live) = live.ok().flatten().filter(|_| tries < STATUS_TRIES) else {
+                        return Err(conflict);
+                    };
+                    version = written_of(&live).resource_version;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The object is there already.
+    async fn meet(
+        &self,
+        item: &Item<'_>,
+        resource: &Resource,
+        object: &Value,
+        live: Value,
+    ) -> Result<Record, Error> {
+        let name = name_of(object).to_owned();
+        let patch = |body: Value| {
+            let (cluster, target, name) = (&self.cluster, item.target, &name);
+            async move {
+                let body = encode(&body).map_err(|source| WriteError::Malformed { source })?;
+                cluster.merge_patch(resource, target, name, body).await
+            }
+        };
+        match decide(object, live, &item.entry.group_resource, self.settings.policy)? {
+            Existing::Same => Ok(Record::Listed(Action::Skipped)),
+            Existing::SameToLabel { labels } => {
+                patch(labels).await.map_err(Error::Label)?;
+                Ok(Record::Listed(Action::Skipped))
+            }
+            Existing::Differs { fields } => {
+                let subject = match self.settings.policy {
+                    Policy::Unset => format!("{}:{name}", item.kind),
+                    Policy::None | Policy::Update => format!("{} {name:?}", item.kind),
+                };
+                self.log.warning(
+                    item.place(),
+                    format!(
+                        "could not restore, {subject} already exists. Warning: the in-cluster version is \
+                         different than the backed-up version in {}",
+                        in_words(&fields)
+                    ),
+                );
+                Ok(Record::Listed(Action::Skipped))
+            }
+            Existing::Complete { patch: body } => match patch(body).await {
+                Ok(_) => Ok(Record::Listed(Action::Updated)),
+                Err(error) => {
+                    self.log.warning(item.place(), error.to_string());
+                    Ok(Record::Listed(Action::Failed))
+                }
+            },
+            Existing::Update { patch: body, labels } => match patch(body).await {
+                Ok(_) => Ok(Record::Listed(Action::Updated)),
+                Err(error) => {
+                    self.log.warning(item.place(), error.to_string());
+                    patch(labels).await.map_err(Error::Label)?;
+                    Ok(Record::Listed(Action::Failed))
+                }
+            },
+        }
+    }
+
+    fn unknown_existing(&self, item: &Item<'_>, error: &cluster::Error) -> Record {
+        let text = format!("unable to retrieve in-cluster version of {}", item.entry);
+        self.log.warning(item.place(), Message::new(text).cause(error));
+        Record::Listed(Action::Failed)
+    }
+
+    /// The object was created by an earlier request of this restore.
+    fn is_ours(&self, live: &Value) -> bool {
+        let labels = live.pointer("/metadata/labels");
+        labels.and_then(|labels| labels.get(RESTORE_NAME)) == self.settings.labels.get(RESTORE_NAME)
+    }
+
+    /// Until objects of the new kind can be created.
+    async fn wait_until_served(&self, resource: &Resource, name: &str) -> Result<(), Error> {
+        let deadline = Instant::now() + CRD_READY_WITHIN;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            // A failing read is no verdict: the deadline is.
+            if let Ok(Some(definition)) = self.cluster.get_value(resource, None, name).await
+                && is_established(&definition)
+            {
+                return Ok(());
+            }
+            if Instant::now() >= deadline || self.cancel.is_cancelled() {
+                return Err(Error::CrdNotReady { seconds: CRD_READY_WITHIN.as_secs() });
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+}
+
+/// Takes the managed fields off; gives them back where they are worth a request of their own: somebody applied the
+/// object, and would run into conflicts with us. Otherwise those of the creation are as good.
+fn take_managed_fields(object: &mut Value) -> Option<Value> {
+    let fields = object.get_mut("metadata")?.as_object_mut()?.remove("managedFields")?;
+    let applied =
+        fields.as_array()?.iter().any(|entry| entry.get("operation").is_some_and(|it| it == "Apply"));
+    applied.then_some(fields)
+}
+
+fn only_ports_are_taken(causes: &[String]) -> bool {
+    !causes.is_empty() && causes.iter().all(|cause| cause.contains("provided port is already allocated"))
+}
+
+fn is_established(definition: &Value) -> bool {
+    let conditions = definition.pointer("/status/conditions").and_then(Value::as_array);
+    let holds = |wanted: &str| {
+        conditions.is_some_and(|conditions| {
+            conditions.iter().any(|condition| condition["type"] == wanted && condition["status"] == "True")
+        })
+    };
+    holds("Established") && holds("NamesAccepted")
+}
+
+fn name_of(object: &Value) -> &str {
+    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn written_of(live: &Value) -> Written {
+    let text = |key: &str| {
+        let value = live.get("metadata").and_then(|metadata| metadata.get(key));
+        value.and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    Written { name: text("name"), uid: text("uid"), resource_version: text("resourceVersion") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn managed_fields_are_kept_only_where_somebody_applied_the_object() {
+        let object =
+            |operation: &str| json!({"metadata": {"name": "a", "managedFields": [{"operation": operation}]}});
+        let mut updated = object("Update");
+        assert_eq!(take_managed_fields(&mut updated), None);
+        assert_eq!(updated, json!({"metadata": {"name": "a"}}));
+        let mut applied = object("Apply");
+        assert_eq!(take_managed_fields(&mut applied), Some(json!([{"operation": "Apply"}])));
+        assert_eq!(applied, json!({"metadata": {"name": "a"}}));
+    }
+
+    #[test]
+    fn a_definition_takes_objects_once_it_is_established_under_its_names() {
+        let with = |conditions: Value| json!({"status": {"conditions": conditions}});
+        let established = json!({"type": "Established", "status": "True"});
+        let accepted = json!({"type": "NamesAccepted", "status": "True"});
+        assert!(is_established(&with(json!([established, accepted]))));
+        assert!(!is_established(&with(json!([established, {"type": "NamesAccepted", "status": "False"}]))));
+        assert!(!is_established(&json!({})));
+    }
+
+    #[test]
+    fn a_taken_node_port_is_told_from_other_faults() {
+        let taken = "Invalid value: 30080: provided port is already allocated".to_owned();
+        assert!(only_ports_are_taken(std::slice::from_ref(&taken)));
+        assert!(!only_ports_are_taken(&[taken, "Required value".to_owned()]));
+        assert!(!only_ports_are_taken(&[]));
+    }
+}

@@ -1,0 +1,103 @@
+//! What item actions must know of the target cluster, read when it is asked for.
+//!
+//! In: questions. Out: answers, remembered for the run where they don't change during it: the service accounts of a
+//! namespace are restored in a wave before the secrets that ask for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use crate::actions::restore::{Answers, Configuration, PluginConfig, Question};
+use crate::cluster::{Cluster, Error};
+
+pub(crate) struct Facts {
+    cluster: Cluster,
+    service_accounts: Mutex<BTreeMap<String, BTreeSet<String>>>,
+}
+
+#[derive(Deserialize)]
+struct List {
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    metadata: Metadata,
+    #[serde(default)]
+    data: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+}
+
+impl Facts {
+    pub(crate) fn new(cluster: Cluster) -> Self {
+        Self { cluster, service_accounts: Mutex::default() }
+    }
+
+    pub(crate) async fn answer(&self, questions: Vec<Question>) -> Result<Answers, Error> {
+        let mut answers = Answers::default();
+        for question in questions {
+            match question {
+                Question::ServiceAccountNames { namespace } => {
+                    let names = self.service_accounts(&namespace).await?;
+                    answers.service_accounts.insert(namespace, names);
+                }
+                Question::StorageClassExists { name } => {
+                    let path = format!("/apis/storage.k8s.io/v1/storageclasses/{name}");
+                    let exists = match self.cluster.read(&path).await {
+                        Ok(_) => true,
+                        Err(error) if error.is_not_found() => false,
+                        Err(error) => return Err(error),
+                    };
+                    answers.storage_classes.insert(name, exists);
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn service_accounts(&self, namespace: &str) -> Result<BTreeSet<String>, Error> {
+        let mut known = self.service_accounts.lock().await;
+        if let Some(names) = known.get(namespace) {
+            return Ok(names.clone());
+        }
+        let items = list(&self.cluster, &format!("/api/v1/namespaces/{namespace}/serviceaccounts")).await?;
+        let names: BTreeSet<String> = items.into_iter().map(|item| item.metadata.name).collect();
+        known.insert(namespace.to_owned(), names.clone());
+        Ok(names)
+    }
+}
+
+/// The ConfigMaps of Velero's namespace that configure actions, found by their labels.
+pub(crate) async fn configuration(cluster: &Cluster, home: &str) -> Result<Configuration, Error> {
+    Ok(Configuration {
+        change_image_name: plugin_config(cluster, home, "velero.io/change-image-name").await?,
+        change_storage_class: plugin_config(cluster, home, "velero.io/change-storage-class").await?,
+    })
+}
+
+async fn plugin_config(cluster: &Cluster, home: &str, action: &str) -> Result<PluginConfig, Error> {
+    let path = format!(
+        "/api/v1/namespaces/{home}/configmaps?labelSelector=velero.io%2Fplugin-config,{}%3DRestoreItemAction",
+        action.replace('/', "%2F")
+    );
+    let mut items = list(cluster, &path).await?;
+    Ok(match (items.pop(), items.is_empty()) {
+        (None, _) => PluginConfig::Absent,
+        (Some(only), true) => PluginConfig::Data(only.data.unwrap_or_default()),
+        (Some(last), false) => {
+            PluginConfig::Ambiguous(items.into_iter().chain([last]).map(|item| item.metadata.name).collect())
+        }
+    })
+}
+
+async fn list(cluster: &Cluster, path: &str) -> Result<Vec<Item>, Error> {
+    let json = cluster.read(path).await?;
+    let list: List =
+        serde_json::from_slice(&json).map_err(|source| Error::Malformed { path: path.to_owned(), source })?;
+    Ok(list.items)
+}

@@ -1,0 +1,269 @@
+//! One object, from the archive into the cluster.
+//!
+//! In: its position in the archive. Out: its [`Record`], with messages in the log where something is to be said.
+//! The order is Velero's: skip conditions, volumes, reset, actions with the objects that they name, claims,
+//! modifiers, namespace and labels, creation.
+
+use std::error::Error as _;
+
+use bytes::Bytes;
+use holdfast_policy::velero::labels::{INIT_HOOK_CONTAINER_IMAGE, RESTORE_HOOK_COMMAND, RESTORE_STATUS};
+use serde_json::Value;
+
+use super::first_look::Head;
+use super::modifiers::{self, Subject};
+use super::plan::AtRest;
+use super::records::{Action, Record};
+use super::reset::{MissingMetadata, reset};
+use super::run::Run;
+use super::volumes::{self, VolumeDecision};
+use crate::actions::restore::{AdditionalItem, Context, Verdict, for_group_resource};
+use crate::archive::IndexedItem;
+use crate::cluster;
+use crate::cluster::Resource;
+use crate::cluster::write::WriteError;
+use crate::engine::run_log::{Message, Place};
+
+/// Why an object is not restored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("reading it from the archive failed")]
+    Read(#[source] crate::archive::Error),
+    #[error("decoding it failed")]
+    Decode(#[source] serde_json::Error),
+    #[error(transparent)]
+    Reset(#[from] MissingMetadata),
+    #[error("{action}: reading what it must know failed")]
+    Question { action: &'static str, source: Box<cluster::Error> },
+    #[error("{action}")]
+    Action { action: &'static str, source: crate::actions::restore::Error },
+    #[error(transparent)]
+    Modifier(#[from] modifiers::Error),
+    #[error("encoding it failed")]
+    Encode(#[source] serde_json::Error),
+    #[error(transparent)]
+    Create(WriteError),
+    #[error("setting the labels of the existing object failed")]
+    Label(#[source] WriteError),
+    #[error("restoring its managed fields failed")]
+    ManagedFields(#[source] WriteError),
+    #[error("it is not ready to take objects after {seconds} s")]
+    CrdNotReady { seconds: u64 },
+    #[error("it is gone again")]
+    Vanished,
+}
+
+/// An object on its way: what all steps need of it.
+pub(crate) struct Item<'a> {
+    pub(crate) entry: &'a IndexedItem,
+    pub(crate) kind: &'a str,
+    /// The namespace that it goes to.
+    pub(crate) target: Option<&'a str>,
+}
+
+impl Item<'_> {
+    pub(crate) fn place(&self) -> Place {
+        Place::of(self.target)
+    }
+
+    /// As Velero's messages name it: by its target namespace.
+    fn path(&self) -> String {
+        let IndexedItem { group_resource, name, .. } = self.entry;
+        match self.target {
+            Some(namespace) => format!("{group_resource}/{namespace}/{name}"),
+            None => format!("{group_resource}/{name}"),
+        }
+    }
+}
+
+/// An object as it will be sent, and what waits until it is there.
+pub(crate) struct Ready {
+    pub(crate) object: Value,
+    pub(crate) status: Option<Value>,
+    pub(crate) resource: Resource,
+}
+
+impl Run {
+    pub(crate) async fn restore_item(&self, position: usize) -> Record {
+        let entry = &self.index.items[position];
+        let Some(head) = self.heads[position] else { return Record::Unlisted };
+        let Head { kind, labels_match: _, at_rest } = head;
+        match at_rest {
+            Some(AtRest::Completed) => return Record::Unlisted,
+            Some(AtRest::MirrorPod) => return Record::Listed(Action::Skipped),
+            None => {}
+        }
+        let item = Item { entry, kind: self.kinds.kind(kind), target: self.target(entry) };
+        if item.target.is_some_and(|namespace| self.missing_namespaces.contains(namespace)) {
+            return Record::Listed(Action::Failed);
+        }
+        match self.prepare_and_create(&item).await {
+            Ok(record) => record,
+            Err(error) => {
+                let verb = match error {
+                    Error::Question { .. } | Error::Action { .. } | Error::Modifier(_) => "preparing",
+                    Error::Read(_)
+                    | Error::Decode(_)
+                    | Error::Reset(_)
+                    | Error::Encode(_)
+                    | Error::Create(_)
+                    | Error::Label(_)
+                    | Error::ManagedFields(_)
+                    | Error::CrdNotReady { .. }
+                    | Error::Vanished => "restoring",
+                };
+                let message =
+                    Message::new(format!("error {verb} {}", item.path())).cause(&with_causes(&error));
+                self.log.error(item.place(), message);
+                Record::Listed(Action::Failed)
+            }
+        }
+    }
+
+    async fn prepare_and_create(&self, item: &Item<'_>) -> Result<Record, Error> {
+        match self.prepare(item).await? {
+            None => Ok(Record::Listed(Action::Skipped)),
+            Some(ready) => self.create(item, ready).await,
+        }
+    }
+
+    /// None where the object is left out by rule.
+    async fn prepare(&self, item: &Item<'_>) -> Result<Option<Ready>, Error> {
+        let entry = item.entry;
+        let json = self.index.read(entry).map_err(Error::Read)?;
+        let mut object: Value = serde_json::from_slice(&json).map_err(Error::Decode)?;
+        drop(json);
+        if &*entry.group_resource == "persistentvolumes" {
+            match volumes::decide(&object, self.volumes.get(&*entry.name)) {
+                VolumeDecision::ProvisionAnew => {
+                    self.provision_anew(&entry.name);
+                    self.log.info(
+                        "Volume is provisioned anew for its claim",
+                        &[("persistentVolume", &entry.name)],
+                    );
+                    return Ok(None);
+                }
+                VolumeDecision::AsItWas => volumes::rebind_volume(&mut object, &self.settings.mapping),
+            }
+        }
+        let mut actions = for_group_resource(&entry.group_resource).peekable();
+        let from_backup = actions.peek().map(|_| object.clone()).unwrap_or_default();
+        let status = reset(&mut object)?;
+        let context = Context {
+            group_resource: &entry.group_resource,
+            from_backup: &from_backup,
+            source_namespace: entry.namespace.as_deref(),
+            namespace_mapping: &self.settings.mapping,
+            node_ports: self.settings.node_ports,
+            configuration: &self.configuration,
+        };
+        for action in actions {
+            let questions = (action.questions)(&object, &context);
+            let answers = self.facts.answer(questions).await;
+            let answers = answers
+                .map_err(|source| Error::Question { action: action.name, source: Box::new(source) })?;
+            let effect = (action.apply)(&mut object, &context, &answers)
+                .map_err(|source| Error::Action { action: action.name, source })?;
+            match effect.verdict {
+                Verdict::Restore => {}
+                Verdict::Skip(reason) => {
+                    self.log.info("Object is left out", &[("object", &item.path()), ("reason", &reason)]);
+                    return Ok(None);
+                }
+            }
+            for needed in effect.additional_items {
+                self.restore_needed(item, needed).await;
+            }
+        }
+        if &*entry.group_resource == "persistentvolumeclaims" {
+            volumes::rebind_claim(&mut object, |volume| self.is_provisioned_anew(volume));
+        }
+        self.tell_hooks(item, &object);
+        self.modify(&mut object, &entry.group_resource, entry.namespace.as_deref())?;
+        self.settle_in(&mut object, item.target);
+        let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
+        let resource = self.discovery.by_kind(text("apiVersion"), text("kind")).cloned();
+        let resource = resource.ok_or(Error::Create(WriteError::NotServed))?;
+        Ok(Some(Ready { object, status, resource }))
+    }
+
+    pub(crate) fn modify(
+        &self,
+        object: &mut Value,
+        group_resource: &str,
+        source_namespace: Option<&str>,
+    ) -> Result<(), modifiers::Error> {
+        let subject = Subject { group_resource, source_namespace };
+        self.modifiers.as_ref().map_or(Ok(()), |modifiers| modifiers.apply(object, subject))
+    }
+
+    /// Namespace and labels of the restored object.
+    pub(crate) fn settle_in(&self, object: &mut Value, target: Option<&str>) {
+        let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+        if let Some(target) = target {
+            metadata.insert("namespace".to_owned(), Value::String(target.to_owned()));
+        }
+        let labels = metadata.entry("labels").or_insert(Value::Null);
+        if !labels.is_object() {
+            *labels = Value::Object(serde_json::Map::new());
+        }
+        if let Some(labels) = labels.as_object_mut() {
+            labels.extend(self.settings.labels.clone());
+        }
+    }
+
+    /// Hooks that a pod carries itself are not run yet; that must not go unsaid.
+    fn tell_hooks(&self, item: &Item<'_>, object: &Value) {
+        let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+        let has_hook = annotations.is_some_and(|annotations| {
+            annotations.contains_key(RESTORE_HOOK_COMMAND)
+                || annotations.contains_key(INIT_HOOK_CONTAINER_IMAGE)
+        });
+        if has_hook && item.kind == "Pod" {
+            self.log.warning(
+                item.place(),
+                format!("the restore hooks of {} are not run by this version", item.entry),
+            );
+        }
+    }
+
+    /// An object that another one needs: it comes first, unless a rule keeps it out.
+    async fn restore_needed(&self, item: &Item<'_>, needed: AdditionalItem) {
+        let AdditionalItem { group_resource, namespace, name } = needed;
+        let namespace = namespace.as_deref();
+        let Some(position) = self.find(group_resource, namespace, &name) else {
+            let path = namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
+            let text = format!("{group_resource} {path}, needed by {}, is not in the backup", item.entry);
+            self.log
+                .warning(Place::of(item.entry.namespace.as_deref().filter(|_| namespace.is_some())), text);
+            return;
+        };
+        if self.settings.selection.takes_needed(group_resource, namespace).is_ok() {
+            self.restore(position).await;
+        }
+    }
+
+    /// Whether the status that the object had is to come back.
+    pub(crate) fn restores_status(&self, item: &Item<'_>, object: &Value) -> bool {
+        let annotations = object.pointer("/metadata/annotations");
+        let word =
+            annotations.and_then(|annotations| annotations.get(RESTORE_STATUS)).and_then(Value::as_str);
+        self.settings.status.restores(&item.entry.group_resource, word)
+    }
+}
+
+pub(crate) fn encode(value: &Value) -> Result<Bytes, serde_json::Error> {
+    serde_json::to_vec(value).map(Bytes::from)
+}
+
+/// An error with what caused it, as the results name it.
+pub(crate) fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

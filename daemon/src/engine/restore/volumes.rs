@@ -1,0 +1,199 @@
+//! Persistent volumes and claims: which come back as they were, which are provisioned anew, and which hold data that
+//! can't be brought back yet.
+//!
+//! In: objects, and the backup's own account of its volumes. Out: decisions and the changed objects. Restoring data
+//! is not part of it: a backup whose data would be needed is refused before anything is created.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::plan::target_namespace;
+use super::selection::Selection;
+
+const BIND_ANNOTATIONS: [&str; 2] =
+    ["pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"];
+
+/// How a backup kept a volume, from its volume info file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct VolumeInfo {
+    pub(crate) pvc_name: String,
+    pub(crate) pvc_namespace: String,
+    pub(crate) pv_name: String,
+    pub(crate) backup_method: String,
+    pub(crate) snapshot_data_moved: bool,
+}
+
+/// What happens to a persistent volume whose data the backup does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VolumeDecision {
+    /// Its storage went with it; the claim gets a new, empty one.
+    ProvisionAnew,
+    /// Its storage outlives it; the volume points at it again.
+    AsItWas,
+}
+
+pub(crate) fn decide(volume: &Value, info: Option<&VolumeInfo>) -> VolumeDecision {
+    // Their claims got a volume of their own for the data, also where the data is not wanted.
+    if info.is_some_and(|info| matches!(info.backup_method.as_str(), "PodVolumeBackup" | "CSISnapshot")) {
+        return VolumeDecision::ProvisionAnew;
+    }
+    match volume.pointer("/spec/persistentVolumeReclaimPolicy").and_then(Value::as_str) {
+        Some("Delete") => VolumeDecision::ProvisionAnew,
+        Some(_) | None => VolumeDecision::AsItWas,
+    }
+}
+
+/// Makes a volume's claim reference fit the cluster it comes into.
+pub(crate) fn rebind_volume(volume: &mut Value, mapping: &BTreeMap<String, String>) {
+    if let Some(claim) = volume.pointer_mut("/spec/claimRef").and_then(Value::as_object_mut) {
+        claim.remove("uid");
+        claim.remove("resourceVersion");
+        if let Some(namespace) = claim.get_mut("namespace")
+            && let Some(target) =
+                namespace.as_str().map(|source| target_namespace(mapping, source).to_owned())
+        {
+            *namespace = Value::String(target);
+        }
+    }
+    remove_bind_annotations(volume);
+}
+
+/// Lets go of a claim's volume where that is provisioned anew.
+pub(crate) fn rebind_claim(claim: &mut Value, provisioned_anew: impl Fn(&str) -> bool) {
+    let Some(volume) =
+        claim.pointer("/spec/volumeName").and_then(Value::as_str).filter(|name| !name.is_empty())
+    else {
+        return;
+    };
+    let let_go = provisioned_anew(volume);
+    remove_bind_annotations(claim);
+    if let_go && let Some(spec) = claim.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("volumeName");
+    }
+}
+
+fn remove_bind_annotations(object: &mut Value) {
+    if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        for annotation in BIND_ANNOTATIONS {
+            annotations.remove(annotation);
+        }
+    }
+}
+
+/// The volumes that this restore would bring back empty although the backup has their data. `snapshots` says
+/// whether snapshots are wanted at all; files are, always.
+pub(crate) fn unreadable(volumes: &[VolumeInfo], selection: &Selection, snapshots: Snapshots) -> Vec<String> {
+    let wanted = ["persistentvolumeclaims", "persistentvolumes", "pods"]
+        .iter()
+        .any(|group_resource| selection.resources.includes(group_resource));
+    volumes
+        .iter()
+        .filter(|volume| {
+            wanted && (volume.pvc_namespace.is_empty() || selection.namespaces.includes(&volume.pvc_namespace))
+        })
+        .filter_map(|volume| {
+            let how = match (volume.backup_method.as_str(), snapshots) {
+                ("", _) => return None,
+                ("PodVolumeBackup", _) => "a kopia repository",
+                (_, Snapshots::Unwanted) => return None,
+                ("CSISnapshot", Snapshots::Wanted) if volume.snapshot_data_moved => "a kopia repository",
+                ("CSISnapshot", Snapshots::Wanted) => "a CSI snapshot",
+                ("NativeSnapshot", Snapshots::Wanted) => "a snapshot of its provider",
+                (_, Snapshots::Wanted) => "a form that is not known",
+            };
+            let VolumeInfo { pvc_name, pvc_namespace, pv_name, .. } = volume;
+            Some(format!("data of volume {pv_name} (claim {pvc_namespace}/{pvc_name}) is in {how}, which can't be read yet"))
+        })
+        .collect()
+}
+
+/// `spec.restorePVs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Snapshots {
+    Wanted,
+    Unwanted,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::selection::NameFilter;
+    use super::*;
+    use crate::engine::select::LabelFilter;
+
+    #[test]
+    fn only_storage_that_went_with_its_volume_is_provisioned_anew() {
+        let volume = |policy: &str| json!({"spec": {"persistentVolumeReclaimPolicy": policy}});
+        assert_eq!(decide(&volume("Delete"), None), VolumeDecision::ProvisionAnew);
+        assert_eq!(decide(&volume("Retain"), None), VolumeDecision::AsItWas);
+        assert_eq!(decide(&json!({"spec": {}}), None), VolumeDecision::AsItWas);
+        let snapshot = VolumeInfo { backup_method: "CSISnapshot".to_owned(), ..VolumeInfo::default() };
+        assert_eq!(decide(&volume("Retain"), Some(&snapshot)), VolumeDecision::ProvisionAnew);
+    }
+
+    #[test]
+    fn a_volume_s_claim_reference_moves_and_forgets_its_uid() {
+        let mut volume = json!({
+            "metadata": {"annotations": {
+                "pv.kubernetes.io/bound-by-controller": "yes", "pv.kubernetes.io/provisioned-by": "x",
+            }},
+            "spec": {"claimRef": {"namespace": "shop", "name": "data", "uid": "1", "resourceVersion": "2"}},
+        });
+        rebind_volume(&mut volume, &BTreeMap::from([("shop".to_owned(), "shop-r".to_owned())]));
+        assert_eq!(
+            volume,
+            json!({
+                "metadata": {"annotations": {"pv.kubernetes.io/provisioned-by": "x"}},
+                "spec": {"claimRef": {"namespace": "shop-r", "name": "data"}},
+            })
+        );
+    }
+
+    #[test]
+    fn a_claim_lets_go_of_a_volume_that_is_provisioned_anew_only() {
+        let claim = json!({"metadata": {}, "spec": {"volumeName": "vol", "storageClassName": "slow"}});
+        let mut anew = claim.clone();
+        rebind_claim(&mut anew, |name| name == "vol");
+        assert_eq!(anew["spec"], json!({"storageClassName": "slow"}));
+        let mut kept = claim.clone();
+        rebind_claim(&mut kept, |_| false);
+        assert_eq!(kept, claim);
+    }
+
+    #[test]
+    fn data_that_can_t_be_read_is_named_unless_nobody_wants_it() {
+        let volume = |method: &str| VolumeInfo {
+            pvc_name: "data".to_owned(),
+            pvc_namespace: "shop".to_owned(),
+            pv_name: "vol".to_owned(),
+            backup_method: method.to_owned(),
+            ..VolumeInfo::default()
+        };
+        let selection = |namespaces: &[&str], excluded: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            Selection {
+                resources: NameFilter::new(&[], &names(excluded)),
+                namespaces: NameFilter::new(&names(namespaces), &[]),
+                cluster_scope: None.into(),
+                labels: LabelFilter::default(),
+            }
+        };
+        let found = |method: &str, selection: &Selection, snapshots| {
+            unreadable(&[volume(method)], selection, snapshots).len()
+        };
+        let everything = selection(&[], &[]);
+        assert_eq!(found("", &everything, Snapshots::Wanted), 0);
+        for method in ["PodVolumeBackup", "CSISnapshot", "NativeSnapshot", "Novel"] {
+            assert_eq!(found(method, &everything, Snapshots::Wanted), 1, "{method}");
+            assert_eq!(found(method, &selection(&["blog"], &[]), Snapshots::Wanted), 0, "{method}");
+        }
+        assert_eq!(found("CSISnapshot", &everything, Snapshots::Unwanted), 0);
+        assert_eq!(found("PodVolumeBackup", &everything, Snapshots::Unwanted), 1);
+        let no_volumes = selection(&[], &["persistentvolumeclaims", "persistentvolumes", "pods"]);
+        assert_eq!(found("PodVolumeBackup", &no_volumes, Snapshots::Wanted), 0);
+    }
+}
