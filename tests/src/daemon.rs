@@ -1,5 +1,7 @@
 //! The daemon under test, as a process of its own.
 
+mod cost;
+
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
+
+pub use cost::Cost;
 
 use crate::process::{Group, Launch, Lifetime, POLL, Server};
 use crate::testbed::{Testbed, port};
@@ -99,14 +103,9 @@ impl Daemon {
         self.group.directory()
     }
 
-    /// The most memory it ever had resident, in bytes.
-    #[cfg(target_os = "linux")]
-    pub fn peak_memory(&self) -> anyhow::Result<u64> {
-        let path = format!("/proc/{}/status", self.process_id());
-        let status = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        let kibibytes: u64 = peak.trim().trim_end_matches(" kB").parse().context("reading VmHWM")?;
-        Ok(kibibytes * 1024)
+    /// What it has cost so far.
+    pub fn cost(&self) -> anyhow::Result<Cost> {
+        cost::of(self.process_id()).context("reading what the daemon costs")
     }
 
     /// Asks it to end, and waits until it has.

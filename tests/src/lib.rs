@@ -4,16 +4,19 @@
 //! server. Whatever a value starts ends with it: on drop, on a panic, on an interrupt, and when the process
 //! that holds it is killed. [`standing`] starts the same servers so that they stay, for `cargo testbed up`.
 
+pub mod bench;
 pub mod compare;
 pub mod daemon;
 pub mod demo;
 pub mod fixtures;
 mod process;
 mod programs;
+pub mod runs;
 pub mod s3;
 pub mod standing;
 pub mod testbed;
 
 pub use daemon::{Daemon, DaemonOptions};
+pub use runs::Runs;
 pub use s3::S3Server;
 pub use testbed::Testbed;

@@ -4,6 +4,7 @@
 //! versions (`controlplane/` and `s3server/` beside this crate) into the user's cache folder, in a directory
 //! named after everything that decides the result, so that a second clone builds nothing again.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ pub(crate) async fn locate(program: Program) -> anyhow::Result<PathBuf> {
 }
 
 fn locate_blocking(program: Program) -> anyhow::Result<PathBuf> {
-    if let Some(asset) = program.asset() {
+    if let Some(asset) = program.asset(std::env::var_os("KUBEBUILDER_ASSETS").as_deref()) {
         return Ok(asset);
     }
     let module = program.module();
@@ -93,11 +94,11 @@ impl Program {
         }
     }
 
-    /// The program in `KUBEBUILDER_ASSETS`, which by convention holds exactly these three.
-    fn asset(self) -> Option<PathBuf> {
+    /// The program in the folder of assets, which by convention holds exactly these three.
+    fn asset(self, assets: Option<&OsStr>) -> Option<PathBuf> {
         match self {
             Program::Etcd | Program::ApiServer | Program::Kubectl => {
-                let path = Path::new(&std::env::var_os("KUBEBUILDER_ASSETS")?).join(self.file_name());
+                let path = Path::new(assets?).join(self.file_name());
                 path.is_file().then_some(path)
             }
             Program::ControllerManager | Program::S3Gateway => None,
@@ -204,6 +205,19 @@ mod tests {
              -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
         );
         assert_eq!(S3_SERVER.linker_flags(), "-s -w");
+    }
+
+    #[test]
+    fn the_assets_are_used_as_far_as_they_go() {
+        let assets = tempfile::tempdir().expect("a folder");
+        for name in ["etcd", "kube-controller-manager"] {
+            fs::write(assets.path().join(name), "").expect("a file");
+        }
+        let assets = Some(assets.path().as_os_str());
+        assert_eq!(Program::Etcd.asset(assets), assets.map(|folder| Path::new(folder).join("etcd")));
+        assert_eq!(Program::ApiServer.asset(assets), None);
+        assert_eq!(Program::ControllerManager.asset(assets), None);
+        assert_eq!(Program::Etcd.asset(None), None);
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! The testbed on the command line: `cargo testbed up`, `down`, `env`.
+//! The testbed on the command line: `cargo testbed up`, `down`, `env`, `bench`, and `cargo demo`.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use holdfast_tests::demo;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_tests::standing::{self, With};
+use holdfast_tests::{bench, demo};
 
 /// A Kubernetes control plane on this machine, for trying things out.
 #[derive(Parser)]
@@ -42,6 +43,24 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Measure backup and restore beside what the API server gives a bare client.
+    Bench(Bench),
+}
+
+#[derive(Args)]
+struct Bench {
+    /// How many objects to measure with.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    objects: usize,
+    /// How to print the figures.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    Text,
+    Json,
 }
 
 #[derive(Args)]
@@ -64,7 +83,30 @@ async fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Demo => return demo::run().await,
         Command::Env { at } => standing::exports(&at.directory).await?.lines(),
+        Command::Bench(bench) => measure(bench).await?,
     };
     std::io::stdout().write_all(lines.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(bench: Bench) -> anyhow::Result<String> {
+    if cfg!(debug_assertions) {
+        return Err(again_in_release());
+    }
+    let report = bench::run(bench.objects).await?;
+    Ok(match bench.output {
+        Output::Text => report.table(),
+        Output::Json => format!("{:#}\n", report.json()),
+    })
+}
+
+/// Only optimised programs are worth measuring, the bare client included. Returns if that can't be started.
+fn again_in_release() -> anyhow::Error {
+    eprintln!("bench: building for release");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let error = std::process::Command::new(cargo)
+        .args(["run", "--quiet", "--release", "--package", "holdfast-tests", "--bin", "testbed", "--"])
+        .args(std::env::args_os().skip(1))
+        .exec();
+    anyhow::Error::new(error).context("running cargo")
 }

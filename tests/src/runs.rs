@@ -1,0 +1,168 @@
+//! Backups and restores as a user makes them: a custom resource is created, and the daemon does the rest.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use holdfast_policy::velero::{
+    Backup, BackupPhase, BackupSpec, BackupStorageLocation, BackupStorageLocationSpec, ObjectStorageLocation,
+    Restore, RestorePhase, RestoreSpec,
+};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// The namespace of a daemon.
+#[derive(Clone)]
+pub struct Runs {
+    client: Client,
+    namespace: String,
+}
+
+impl Runs {
+    /// Creates the namespace, unless it is there.
+    pub async fn in_namespace(client: Client, namespace: &str) -> anyhow::Result<Runs> {
+        let namespaces = Api::<Namespace>::all(client.clone());
+        if namespaces.get_opt(namespace).await.context("looking for the daemon's namespace")?.is_none() {
+            let metadata = ObjectMeta { name: Some(namespace.to_owned()), ..ObjectMeta::default() };
+            let object = Namespace { metadata, ..Namespace::default() };
+            namespaces
+                .create(&PostParams::default(), &object)
+                .await
+                .with_context(|| format!("creating namespace {namespace}"))?;
+        }
+        Ok(Runs { client, namespace: namespace.to_owned() })
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// A location of provider `local`: the bucket is the folder `path/bucket`, which is created.
+    pub async fn local_location(&self, name: &str, path: &Path, bucket: &str) -> anyhow::Result<()> {
+        std::fs::create_dir_all(path.join(bucket)).context("creating the bucket's folder")?;
+        let spec = BackupStorageLocationSpec {
+            provider: "local".to_owned(),
+            config: BTreeMap::from([("path".to_owned(), path.display().to_string())]),
+            object_storage: ObjectStorageLocation {
+                bucket: bucket.to_owned(),
+                ..ObjectStorageLocation::default()
+            },
+            default: true,
+            ..BackupStorageLocationSpec::default()
+        };
+        self.create(&BackupStorageLocation::new(name, spec)).await
+    }
+
+    /// Creates it and returns it when it has ended, well or not.
+    pub async fn backup(&self, name: &str, spec: BackupSpec, patience: Duration) -> anyhow::Result<Backup> {
+        self.create(&Backup::new(name, spec)).await?;
+        self.ended(name, patience, |backup: &Backup| backup_has_ended(backup.status_phase())).await
+    }
+
+    /// Creates it and returns it when it has ended, well or not.
+    pub async fn restore(
+        &self,
+        name: &str,
+        spec: RestoreSpec,
+        patience: Duration,
+    ) -> anyhow::Result<Restore> {
+        self.create(&Restore::new(name, spec)).await?;
+        self.ended(name, patience, |restore: &Restore| restore_has_ended(restore.status_phase())).await
+    }
+
+    /// Makes a backup of the bucket known to the cluster from its `velero-backup.json`.
+    pub async fn adopt(&self, bucket: &Path, backup: &str) -> anyhow::Result<()> {
+        let path = bucket.join("backups").join(backup).join("velero-backup.json");
+        let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let mut object: Backup =
+            serde_json::from_slice(&text).with_context(|| format!("parsing {}", path.display()))?;
+        object.metadata = ObjectMeta {
+            name: object.metadata.name,
+            labels: object.metadata.labels,
+            annotations: object.metadata.annotations,
+            ..ObjectMeta::default()
+        };
+        self.create(&object).await
+    }
+
+    pub async fn create<K>(&self, object: &K) -> anyhow::Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let what = || format!("creating {} {}", K::kind(&K::DynamicType::default()), object.name_any());
+        self.api::<K>().create(&PostParams::default(), object).await.with_context(what)?;
+        Ok(())
+    }
+
+    /// Waits until the condition holds.
+    pub async fn ended<K>(
+        &self,
+        name: &str,
+        patience: Duration,
+        condition: impl Fn(&K) -> bool,
+    ) -> anyhow::Result<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let kind = K::kind(&K::DynamicType::default()).into_owned();
+        let api = self.api::<K>();
+        let deadline = Instant::now() + patience;
+        loop {
+            let object = api.get(name).await.with_context(|| format!("reading {kind} {name}"))?;
+            if condition(&object) {
+                return Ok(object);
+            }
+            if Instant::now() > deadline {
+                bail!("{kind} {name} has not ended after {patience:?}: {}", serde_json::to_string(&object)?);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+fn backup_has_ended(phase: BackupPhase) -> bool {
+    match phase {
+        BackupPhase::FailedValidation
+        | BackupPhase::Completed
+        | BackupPhase::PartiallyFailed
+        | BackupPhase::Failed => true,
+        BackupPhase::New
+        | BackupPhase::Queued
+        | BackupPhase::ReadyToStart
+        | BackupPhase::InProgress
+        | BackupPhase::WaitingForPluginOperations
+        | BackupPhase::WaitingForPluginOperationsPartiallyFailed
+        | BackupPhase::Finalizing
+        | BackupPhase::FinalizingPartiallyFailed
+        | BackupPhase::Deleting => false,
+    }
+}
+
+fn restore_has_ended(phase: RestorePhase) -> bool {
+    match phase {
+        RestorePhase::FailedValidation
+        | RestorePhase::Completed
+        | RestorePhase::PartiallyFailed
+        | RestorePhase::Failed => true,
+        RestorePhase::New
+        | RestorePhase::InProgress
+        | RestorePhase::WaitingForPluginOperations
+        | RestorePhase::WaitingForPluginOperationsPartiallyFailed
+        | RestorePhase::Finalizing
+        | RestorePhase::FinalizingPartiallyFailed => false,
+    }
+}
