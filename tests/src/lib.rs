@@ -8,6 +8,7 @@ pub mod bench;
 pub mod compare;
 pub mod daemon;
 pub mod demo;
+mod file_lock;
 pub mod fixtures;
 mod process;
 mod programs;

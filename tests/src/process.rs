@@ -54,7 +54,11 @@ impl Server {
             Lifetime::With(group) => {
                 command.process_group(group.id());
             }
-            Lifetime::Standing => in_a_session_of_its_own(&mut command),
+            Lifetime::Standing => {
+                // Where it was started may go away meanwhile.
+                command.current_dir("/");
+                in_a_session_of_its_own(&mut command);
+            }
         }
         let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
         Ok(Server { name, log, child })
@@ -64,8 +68,9 @@ impl Server {
         self.child.id()
     }
 
-    pub(crate) fn identity(&self) -> anyhow::Result<Identity> {
-        Identity::of(self.name, self.id()).with_context(|| format!("{} has ended already", self.name))
+    /// `None` when it has ended already.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        Identity::of(self.name, self.id())
     }
 
     /// How it ended, if it has.

@@ -5,13 +5,15 @@
 //! named after everything that decides the result, so that a second clone builds nothing again.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::{fs, io};
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
+use tokio::process::Command;
+
+use crate::file_lock::FileLock;
 
 const CONTROL_PLANE: Module = Module {
     name: "controlplane",
@@ -42,12 +44,8 @@ struct Module {
 
 /// The path of a program; builds it first when neither the assets nor the cache have it.
 pub(crate) async fn locate(program: Program) -> anyhow::Result<PathBuf> {
-    tokio::task::spawn_blocking(move || locate_blocking(program)).await.context("looking for a program")?
-}
-
-fn locate_blocking(program: Program) -> anyhow::Result<PathBuf> {
     if let Some(asset) = program.asset(std::env::var_os("KUBEBUILDER_ASSETS").as_deref()) {
-        return Ok(asset);
+        return std::path::absolute(&asset).with_context(|| format!("resolving {}", asset.display()));
     }
     let module = program.module();
     let flags = module.linker_flags();
@@ -57,9 +55,11 @@ fn locate_blocking(program: Program) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
-    let _lock = lock(&directory.join("lock"), program)?;
+    // Test processes run side by side: one builds, the others wait for it.
+    let notice = format!("waiting for another process that builds {}", program.file_name());
+    let _lock = FileLock::take(&directory, &notice).await?;
     if !path.is_file() {
-        build(program, &flags, &path)?;
+        build(program, &flags, &path).await?;
     }
     Ok(path)
 }
@@ -149,26 +149,10 @@ fn cache_directory() -> anyhow::Result<PathBuf> {
         .context("no cache folder for the built programs: set HOME or XDG_CACHE_HOME")
 }
 
-/// Test processes run side by side: one builds, the others wait for it. Closing the file unlocks it.
-fn lock(path: &Path, program: Program) -> anyhow::Result<File> {
-    let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            eprintln!("testbed: waiting for another process that builds {}", program.file_name());
-            file.lock().with_context(|| format!("locking {}", path.display()))?;
-        }
-        Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("locking {}", path.display()));
-        }
-    }
-    Ok(file)
-}
-
-fn build(program: Program, flags: &str, path: &Path) -> anyhow::Result<()> {
+async fn build(program: Program, flags: &str, path: &Path) -> anyhow::Result<()> {
     let name = program.file_name();
     let module = program.module().directory();
-    let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
+    let unfinished = path.with_extension("unfinished");
     eprintln!("testbed: building {name} (once on this machine; kube-apiserver takes minutes)");
     let status = Command::new("go")
         .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o"])
@@ -178,7 +162,9 @@ fn build(program: Program, flags: &str, path: &Path) -> anyhow::Result<()> {
         .env("GOWORK", "off")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .status();
+        .kill_on_drop(true)
+        .status()
+        .await;
     let status = match status {
         Ok(status) => status,
         Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(

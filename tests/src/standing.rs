@@ -3,14 +3,14 @@
 //! The directory holds the data, the logs and `processes.json`, which names every server that was started by id
 //! and start time, so that `down` ends these and nothing else.
 
-use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::file_lock::FileLock;
 use crate::process::{Identity, Lifetime, Server, end_all};
 use crate::s3::{self, Settings};
 use crate::testbed::{control_plane, install_crypto_provider};
@@ -113,17 +113,16 @@ pub async fn exports(directory: &Path) -> anyhow::Result<Exports> {
 /// A directory, locked: one command at a time works on it.
 struct Standing {
     directory: PathBuf,
-    #[expect(dead_code, reason = "closing it is what unlocks the directory")]
-    lock: File,
+    #[expect(dead_code, reason = "held while the command works on the directory")]
+    lock: FileLock,
 }
 
 impl Standing {
     async fn open(directory: &Path) -> anyhow::Result<Standing> {
         let directory =
             directory.canonicalize().with_context(|| format!("resolving {}", directory.display()))?;
-        let lock = File::open(&directory).with_context(|| format!("opening {}", directory.display()))?;
-        let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await?;
-        Ok(Standing { lock: lock.with_context(|| format!("locking {}", directory.display()))?, directory })
+        let notice = format!("waiting for another command on {}", directory.display());
+        Ok(Standing { lock: FileLock::take(&directory, &notice).await?, directory })
     }
 
     fn file(&self) -> PathBuf {
@@ -189,10 +188,11 @@ impl Standing {
         if kubeconfig.exists() && running.control_plane.len() >= 3 && all_run(&running.control_plane) {
             return Ok(kubeconfig);
         }
+        eprintln!("testbed: starting a control plane in {}", self.directory.display());
         end_all(&running.control_plane)?;
         running.control_plane.clear();
         let mut started = |server: &Server| {
-            running.control_plane.push(server.identity()?);
+            running.control_plane.extend(server.identity());
             self.write(running)
         };
         let plane = control_plane::start(&self.directory, Lifetime::Standing, &mut started).await?;
@@ -201,11 +201,12 @@ impl Standing {
     }
 
     async fn s3(&self, running: &mut Running) -> anyhow::Result<Settings> {
+        eprintln!("testbed: starting an S3 server");
         end_all(&running.s3)?;
         running.s3.clear();
         let directory = self.directory.join("s3");
         let mut started = |server: &Server| {
-            running.s3.push(server.identity()?);
+            running.s3.extend(server.identity());
             self.write(running)
         };
         let gateway = s3::start(&directory, Lifetime::Standing, &mut started).await?;

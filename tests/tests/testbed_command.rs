@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -118,6 +118,33 @@ async fn a_crashed_testbed_is_taken_up_again_with_its_data() {
     let second = recorded_processes(directory.path());
     assert_eq!(second.len(), 3);
     assert!(second.iter().all(|pid| !first.contains(pid) && is_running(*pid)));
+}
+
+#[test]
+fn an_interrupted_up_leaves_nothing_running() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("D");
+    let mut up = Command::new(env!("CARGO_BIN_EXE_testbed"))
+        .args(["up", "--dir"])
+        .arg(&directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _down = Down(&directory);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !directory.join("processes.json").exists() {
+        assert!(Instant::now() < deadline, "no process started");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let started = recorded_processes(&directory);
+    assert!(!started.is_empty());
+    assert!(Command::new("kill").args(["-INT", &up.id().to_string()]).status().unwrap().success());
+    let status = up.wait().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(!started.iter().any(|pid| is_running(*pid)));
+    assert!(!directory.join("processes.json").exists());
+    assert!(!directory.join("kubeconfig").exists());
 }
 
 #[test]
