@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use futures::{TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
@@ -57,8 +59,8 @@ impl Collector<'_> {
             self.collect_kind(listing).await?;
         }
         let namespaces = self.collect_namespaces().await?;
-        let kinds = stream::iter(others.iter().map(|listing| Ok::<_, Error>(self.collect_kind(listing))));
-        kinds.try_buffer_unordered(LISTS_AT_ONCE).try_collect::<()>().await?;
+        let kinds = others.iter().map(|listing| self.collect_kind(listing).boxed()).collect();
+        at_once(LISTS_AT_ONCE, kinds).await?;
         self.collect_entered_namespaces(namespaces).await?;
         self.collect_definitions().await
     }
@@ -109,8 +111,8 @@ impl Collector<'_> {
             }
             return Ok(());
         }
-        let taken = stream::iter(items.into_iter().map(|item| Ok(self.take_listed(subject, item))));
-        taken.try_buffer_unordered(ITEMS_AT_ONCE).try_collect::<()>().await
+        let items = items.into_iter().map(|item| self.take_listed(subject, item).boxed()).collect();
+        at_once(ITEMS_AT_ONCE, items).await
     }
 
     /// Stores an object that the filters chose by itself.
@@ -203,8 +205,8 @@ impl Collector<'_> {
         }
         let subject = Subject::new(resource);
         let names = self.ledger.resources();
-        let fetched = stream::iter(names.iter().map(|name| Ok(self.fetch_and_settle(&subject, name))));
-        fetched.try_buffer_unordered(ITEMS_AT_ONCE).try_collect::<()>().await
+        let definitions = names.iter().map(|name| self.fetch_and_settle(&subject, name).boxed()).collect();
+        at_once(ITEMS_AT_ONCE, definitions).await
     }
 
     /// Stores a cluster-scoped object, if it still exists.
@@ -221,6 +223,17 @@ impl Collector<'_> {
         }
         Ok(())
     }
+}
+
+/// Works on `limit` at a time and ends with the first failure.
+async fn at_once(limit: usize, work: Vec<BoxFuture<'_, Result<(), Error>>>) -> Result<(), Error> {
+    let mut waiting = work.into_iter();
+    let mut running: FuturesUnordered<_> = waiting.by_ref().take(limit).collect();
+    while let Some(ended) = running.next().await {
+        ended?;
+        running.extend(waiting.next());
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]
