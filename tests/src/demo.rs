@@ -1,6 +1,5 @@
 //! The main job in one command: back up a sample application, lose it, bring it back, and compare object by object.
 
-mod custom_resources;
 mod progress;
 
 use std::path::{Path, PathBuf};
@@ -8,15 +7,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use holdfast_policy::velero::{BackupPhase, RestorePhase};
-use kube::api::{Api, DeleteParams};
+use holdfast_policy::velero::{Backup, BackupPhase, Restore, RestorePhase, RestoreSpec, labels};
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams};
 
 use crate::compare::{Difference, Picture};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::fixtures::SampleApplication;
+use crate::runs::{Runs, backup_has_ended, restore_has_ended};
 use crate::testbed::{Testbed, install_crypto_provider};
-use custom_resources::{CustomResources, Ended};
-use progress::Steps;
+use progress::{Step, Steps};
 
 /// The policies of the demo, as they stand in the gallery; the folder of the bucket is put in when they are used.
 const POLICIES: &str = include_str!("../../examples/policies/quick-start.yaml");
@@ -26,6 +26,7 @@ const NAMESPACE: &str = "holdfast-demo";
 const ON_DEMAND: &str = "quick-start-first";
 const SCHEDULE: &str = "quick-start-every-minute";
 const PATIENCE: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What was compared, for the report.
 struct Comparison {
@@ -58,7 +59,7 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let step = steps.begin("holdfast run with examples/policies/quick-start.yaml");
     let folder = tempfile::Builder::new().prefix("holdfast-demo-").tempdir().context("making a folder")?;
     let policies = write_policies(folder.path(), shop, warehouse)?;
-    custom_resources::ensure_namespace(&client, NAMESPACE).await?;
+    let runs = Runs::in_namespace(client.clone(), NAMESPACE).await?;
     let options = DaemonOptions {
         namespace: NAMESPACE.to_owned(),
         arguments: vec![
@@ -69,19 +70,18 @@ pub async fn run() -> anyhow::Result<ExitCode> {
         ..DaemonOptions::default()
     };
     let daemon = Daemon::start_against(cluster.kubeconfig(), options).await?;
-    let resources = CustomResources { client: client.clone(), namespace: NAMESPACE.to_owned() };
     step.done("policies compiled, controllers started");
 
     let mut step = steps.begin(&format!("Backup {ON_DEMAND}, asked for by the policy"));
-    let on_demand =
-        resources.backup_ended(ON_DEMAND, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
-    expect_phase(&on_demand, &BackupPhase::Completed)?;
-    step.done(&on_demand.to_string());
+    let on_demand = runs.ended(ON_DEMAND, PATIENCE, |backup| backup_seen(backup, &mut step)).await?;
+    expect_completed(&on_demand)?;
+    step.done(&objects(on_demand.status.progress.unwrap_or_default().items_backed_up));
 
-    let step = steps.begin(&format!("Backup of schedule {SCHEDULE}"));
-    let scheduled = resources.scheduled_backup_ended(SCHEDULE, PATIENCE).await?;
-    expect_phase(&scheduled, &BackupPhase::Completed)?;
-    step.done(&scheduled.to_string());
+    let mut step = steps.begin(&format!("Backup of schedule {SCHEDULE}"));
+    let scheduled = scheduled_backup(&runs).await?;
+    let scheduled = runs.ended(&scheduled, PATIENCE, |backup| backup_seen(backup, &mut step)).await?;
+    expect_completed(&scheduled)?;
+    step.done(&format!("{} Completed", scheduled.name_any()));
 
     let step = steps.begin(&format!("Namespace {shop} is lost"));
     delete_namespace(&client, shop).await?;
@@ -89,26 +89,20 @@ pub async fn run() -> anyhow::Result<ExitCode> {
 
     let mut comparisons = Vec::new();
     let mut step = steps.begin(&format!("Restore of {shop}"));
-    let restored = resources.restore("demo-lost-namespace", ON_DEMAND, &[shop], &[]).await?;
-    let restored =
-        resources.restore_ended(&restored, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
-    expect_phase(&restored, &RestorePhase::Completed)?;
+    let restored = restore(&runs, "demo-lost-namespace", &[shop], &[], &mut step).await?;
     let after = Picture::take(&client, shop, shop).await?;
     comparisons.push(Comparison::of(format!("{shop}, restored"), &before[0], &after));
-    step.done(&restored.to_string());
+    step.done(&objects(restored));
 
     let mut step = steps.begin("Restore of both namespaces under other names");
     let copies = [format!("{shop}-copy"), format!("{warehouse}-copy")];
     let mapping = [(shop.as_str(), copies[0].as_str()), (warehouse.as_str(), copies[1].as_str())];
-    let copied = resources.restore("demo-copies", ON_DEMAND, &[shop, warehouse], &mapping).await?;
-    let copied =
-        resources.restore_ended(&copied, PATIENCE, &mut |done, total| step.progress(done, total)).await?;
-    expect_phase(&copied, &RestorePhase::Completed)?;
+    let copied = restore(&runs, "demo-copies", &[shop, warehouse], &mapping, &mut step).await?;
     for (picture, (source, target)) in before.iter().zip(mapping) {
         let after = Picture::take(&client, target, source).await?;
         comparisons.push(Comparison::of(format!("{source} as {target}"), picture, &after));
     }
-    step.done(&copied.to_string());
+    step.done(&objects(copied));
 
     daemon.stop().await.context("stopping the daemon")?;
     let equal = comparisons.iter().all(|comparison| comparison.differences.is_empty());
@@ -168,14 +162,64 @@ fn write_policies(folder: &Path, shop: &str, warehouse: &str) -> anyhow::Result<
     Ok(policies)
 }
 
-fn expect_phase<Phase: PartialEq + std::fmt::Debug>(
-    ended: &Ended<Phase>,
-    expected: &Phase,
-) -> anyhow::Result<()> {
-    if ended.phase != *expected {
-        bail!("{ended}: expected phase {expected:?}\n{}", ended.detail);
+fn objects(count: i64) -> String {
+    format!("Completed, {count} objects")
+}
+
+fn backup_seen(backup: &Backup, step: &mut Step) -> bool {
+    let progress = backup.status.progress.unwrap_or_default();
+    step.progress(progress.items_backed_up, progress.total_items);
+    backup_has_ended(backup.status_phase())
+}
+
+fn expect_completed(backup: &Backup) -> anyhow::Result<()> {
+    if backup.status_phase() != BackupPhase::Completed {
+        bail!("Backup {} is not Completed: {}", backup.name_any(), serde_json::to_string(&backup.status)?);
     }
     Ok(())
+}
+
+/// The name of the first Backup that the Schedule made.
+async fn scheduled_backup(runs: &Runs) -> anyhow::Result<String> {
+    let of_schedule = ListParams::default().labels(&format!("{}={SCHEDULE}", labels::SCHEDULE_NAME));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let backups = runs.api::<Backup>().list(&of_schedule).await.context("listing Backups")?;
+        if let Some(backup) = backups.iter().next() {
+            return Ok(backup.name_any());
+        }
+        if Instant::now() > deadline {
+            bail!("schedule {SCHEDULE} has made no backup in {PATIENCE:?}");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Restores these namespaces from the on-demand backup; gives the number of objects.
+async fn restore(
+    runs: &Runs,
+    name: &str,
+    namespaces: &[&str],
+    mapping: &[(&str, &str)],
+    step: &mut Step,
+) -> anyhow::Result<i64> {
+    let spec = RestoreSpec {
+        backup_name: Some(ON_DEMAND.to_owned()),
+        included_namespaces: namespaces.iter().map(ToString::to_string).collect(),
+        namespace_mapping: mapping.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
+        ..RestoreSpec::default()
+    };
+    runs.create(&Restore::new(name, spec)).await?;
+    let seen = |restore: &Restore| {
+        let progress = restore.status.progress.unwrap_or_default();
+        step.progress(progress.items_restored, progress.total_items);
+        restore_has_ended(restore.status_phase())
+    };
+    let restore = runs.ended(name, PATIENCE, seen).await?;
+    if restore.status_phase() != RestorePhase::Completed {
+        bail!("Restore {name} is not Completed: {}", serde_json::to_string(&restore.status)?);
+    }
+    Ok(restore.status.progress.unwrap_or_default().items_restored)
 }
 
 async fn delete_namespace(client: &kube::Client, name: &str) -> anyhow::Result<()> {
@@ -189,7 +233,7 @@ async fn delete_namespace(client: &kube::Client, name: &str) -> anyhow::Result<(
         if Instant::now() > deadline {
             bail!("namespace {name} is still there after {PATIENCE:?}");
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(LOOK).await;
     }
     Ok(())
 }

@@ -107,12 +107,12 @@ impl Runs {
         Ok(())
     }
 
-    /// Waits until the condition holds.
+    /// Waits until it is there and the condition holds.
     pub async fn ended<K>(
         &self,
         name: &str,
         patience: Duration,
-        condition: impl Fn(&K) -> bool,
+        mut condition: impl FnMut(&K) -> bool,
     ) -> anyhow::Result<K>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
@@ -122,9 +122,9 @@ impl Runs {
         let api = self.api::<K>();
         let deadline = Instant::now() + patience;
         loop {
-            let object = api.get(name).await.with_context(|| format!("reading {kind} {name}"))?;
-            if condition(&object) {
-                return Ok(object);
+            let object = api.get_opt(name).await.with_context(|| format!("reading {kind} {name}"))?;
+            if let Some(object) = object.as_ref().filter(|object| condition(object)) {
+                return Ok(object.clone());
             }
             if Instant::now() > deadline {
                 bail!("{kind} {name} has not ended after {patience:?}: {}", serde_json::to_string(&object)?);
@@ -134,7 +134,8 @@ impl Runs {
     }
 }
 
-fn backup_has_ended(phase: BackupPhase) -> bool {
+/// Whether a backup stays in this phase until somebody deletes it.
+pub fn backup_has_ended(phase: BackupPhase) -> bool {
     match phase {
         BackupPhase::FailedValidation
         | BackupPhase::Completed
@@ -152,7 +153,8 @@ fn backup_has_ended(phase: BackupPhase) -> bool {
     }
 }
 
-fn restore_has_ended(phase: RestorePhase) -> bool {
+/// Whether a restore stays in this phase.
+pub fn restore_has_ended(phase: RestorePhase) -> bool {
     match phase {
         RestorePhase::FailedValidation
         | RestorePhase::Completed

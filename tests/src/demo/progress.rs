@@ -21,7 +21,7 @@ pub(super) struct Step {
     title: String,
     began: Instant,
     bar: Option<ProgressBar>,
-    last: Option<(u64, u64)>,
+    last: Option<(i64, i64)>,
 }
 
 impl Steps {
@@ -61,16 +61,16 @@ impl Steps {
 
 impl Step {
     /// `done` of `total` objects; `total` may grow.
-    pub(super) fn progress(&mut self, done: u64, total: u64) {
-        if total == 0 || self.last == Some((done, total)) {
+    pub(super) fn progress(&mut self, done: i64, total: i64) {
+        if total <= 0 || self.last == Some((done, total)) {
             return;
         }
         self.last = Some((done, total));
         if let Some(bar) = &self.bar {
             let style = ProgressStyle::with_template("{spinner} {prefix} {bar:24} {pos}/{len} {elapsed}");
             bar.set_style(style.expect("the template is a constant that parses"));
-            bar.set_length(total);
-            bar.set_position(done);
+            bar.set_length(total.unsigned_abs());
+            bar.set_position(done.unsigned_abs());
         }
     }
 
