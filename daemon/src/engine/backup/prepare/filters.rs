@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use holdfast_policy::velero::BackupSpec;
 
+use super::{SNAPSHOT_CONTENTS, SNAPSHOTS};
 use crate::engine::select::{LabelFilter, ResourceFilter, check_name};
 
 const EVERYTHING: &str = "*";
@@ -28,15 +29,21 @@ pub(super) fn problems(spec: &BackupSpec) -> Vec<String> {
     let mut report = |what: &str, found: Vec<String>| {
         problems.extend(found.into_iter().map(|problem| format!("Invalid {what} lists: {problem}")));
     };
-    report("included/excluded resource", pair(&spec.included_resources, &spec.excluded_resources));
+    report("included/excluded resource", pair(&spec.included_resources, &by_user(&spec.excluded_resources)));
     report("included/excluded namespace", pair(&spec.included_namespaces, &spec.excluded_namespaces));
     report(
         "cluster-scoped included/excluded resource",
-        scoped_pair(&spec.included_cluster_scoped_resources, &spec.excluded_cluster_scoped_resources),
+        scoped_pair(
+            &spec.included_cluster_scoped_resources,
+            &by_user(&spec.excluded_cluster_scoped_resources),
+        ),
     );
     report(
         "namespace-scoped included/excluded resource",
-        scoped_pair(&spec.included_namespace_scoped_resources, &spec.excluded_namespace_scoped_resources),
+        scoped_pair(
+            &spec.included_namespace_scoped_resources,
+            &by_user(&spec.excluded_namespace_scoped_resources),
+        ),
     );
     let namespaces = spec.included_namespaces.iter().chain(&spec.excluded_namespaces);
     let excludes_everything = |name: &&String| *name != EVERYTHING;
@@ -54,6 +61,12 @@ fn selector_problems(spec: &BackupSpec) -> Vec<String> {
         Ok(_) => vec![],
         Err(error) => vec![format!("invalid label selector: {error}")],
     }
+}
+
+/// An exclude list without what is appended to each, which may stand beside a `*`.
+fn by_user(excluded: &[String]) -> Vec<String> {
+    let appended = |entry: &&String| *entry == SNAPSHOTS || *entry == SNAPSHOT_CONTENTS;
+    excluded.iter().filter(|entry| !appended(entry)).cloned().collect()
 }
 
 /// A pair of lists of which `*` may stand in the first only, and alone.
@@ -132,7 +145,8 @@ mod tests {
             found(json!({"excludedNamespaces": ["*"]})),
             ["Invalid included/excluded namespace lists: excludes list cannot contain '*'"]
         );
-        assert_eq!(found(json!({"excludedNamespaceScopedResources": ["*"]})), Vec::<String>::new());
+        let completed = json!({"excludedNamespaceScopedResources": ["*", SNAPSHOTS]});
+        assert_eq!(found(completed), Vec::<String>::new());
         assert_eq!(
             found(
                 json!({"excludedClusterScopedResources": ["*"], "includedClusterScopedResources": ["nodes"]})
