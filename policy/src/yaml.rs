@@ -14,3 +14,8 @@ pub fn to_string(value: &impl Serialize) -> Result<String, Error> {
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     serde_yaml::from_str(text)
 }
+
+#[cfg(test)]
+pub(crate) fn parse_value(text: &str) -> Result<serde_yaml::Value, Error> {
+    serde_yaml::from_str(text)
+}

@@ -1,0 +1,151 @@
+//! Collecting problems: from a path in a document to file, line, column and snippet.
+
+use std::cell::OnceCell;
+
+use super::node::{Node, Span};
+use super::path::{Path, Step};
+use super::{RawDocument, SourceFile};
+use crate::problem::{Place, Problem, Problems, Related, Rule};
+
+/// The problems found so far, and the files they are found in.
+pub struct Findings<'a> {
+    files: &'a [SourceFile],
+    line_starts: Vec<OnceCell<Vec<usize>>>,
+    problems: Vec<Problem>,
+}
+
+/// Which part of an entry a problem points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Key,
+    /// The value, if it is a scalar; else its key.
+    Value,
+}
+
+impl<'a> Findings<'a> {
+    pub fn new(files: &'a [SourceFile]) -> Findings<'a> {
+        Findings { files, line_starts: files.iter().map(|_| OnceCell::new()).collect(), problems: Vec::new() }
+    }
+
+    /// A problem with the value at a path. The caller may add help and related places to what is returned.
+    pub fn add(
+        &mut self,
+        document: &RawDocument,
+        path: &Path,
+        rule: Rule,
+        message: impl Into<String>,
+    ) -> &mut Problem {
+        self.add_marked(document, path, Mark::Value, rule, message)
+    }
+
+    pub fn add_marked(
+        &mut self,
+        document: &RawDocument,
+        path: &Path,
+        mark: Mark,
+        rule: Rule,
+        message: impl Into<String>,
+    ) -> &mut Problem {
+        let span = locate(&document.root, path, mark);
+        let problem = self.add_span(document.file, span, rule, message);
+        problem.path = path.to_string();
+        problem.document = document.title();
+        problem
+    }
+
+    pub fn add_span(
+        &mut self,
+        file: usize,
+        span: Span,
+        rule: Rule,
+        message: impl Into<String>,
+    ) -> &mut Problem {
+        let place = self.place(file, span);
+        self.problems.push(Problem {
+            rule,
+            message: message.into(),
+            help: None,
+            place,
+            path: String::new(),
+            document: String::new(),
+            related: Vec::new(),
+        });
+        self.problems.last_mut().expect("a problem was just pushed")
+    }
+
+    pub fn add_file(&mut self, file: usize, rule: Rule, message: impl Into<String>) -> &mut Problem {
+        self.add_span(file, Span::default(), rule, message)
+    }
+
+    /// Another place, for a problem to refer to.
+    pub fn related(&self, file: usize, span: Span, message: impl Into<String>) -> Related {
+        Related { place: self.place(file, span), message: message.into() }
+    }
+
+    pub fn related_path(&self, document: &RawDocument, path: &Path, message: impl Into<String>) -> Related {
+        self.related(document.file, locate(&document.root, path, Mark::Value), message)
+    }
+
+    pub fn into_problems(self) -> Problems {
+        self.problems.into_iter().collect::<Problems>().sorted()
+    }
+
+    fn place(&self, file: usize, span: Span) -> Place {
+        let source = &self.files[file];
+        let snippet = if span.line == 0 { "" } else { self.line(file, span.line) };
+        Place {
+            file: source.name.clone(),
+            line: span.line,
+            column: span.column,
+            width: span.width,
+            snippet: snippet.to_owned(),
+        }
+    }
+
+    fn line(&self, file: usize, line: u32) -> &'a str {
+        let text = self.files[file].text.as_str();
+        let starts = self.line_starts[file].get_or_init(|| {
+            std::iter::once(0).chain(text.match_indices('\n').map(|(index, _)| index + 1)).collect()
+        });
+        let index = (line as usize).saturating_sub(1);
+        let Some(start) = starts.get(index).copied() else { return "" };
+        let end = starts.get(index + 1).map_or(text.len(), |next| next - 1);
+        text[start..end].trim_end_matches('\r').trim_start_matches('\u{feff}')
+    }
+}
+
+/// Blanks out what a problem points at, so that a secret is not shown again.
+pub fn conceal(problem: &mut Problem) {
+    let Place { column, width, snippet, .. } = &mut problem.place;
+    let (start, end) = ((*column).saturating_sub(1) as usize, column.saturating_add(*width) as usize - 1);
+    *snippet = snippet
+        .chars()
+        .enumerate()
+        .map(|(index, character)| if (start..end).contains(&index) { '*' } else { character })
+        .collect();
+}
+
+/// The nearest place to a path: that of the deepest step that exists.
+fn locate(root: &Node, path: &Path, mark: Mark) -> Span {
+    let mut node = root;
+    let mut key_span = None;
+    for step in path.steps() {
+        let next = match step {
+            Step::Key(key) => node.entry(key).map(|entry| (Some(entry.key_span), &entry.value)),
+            Step::Index(index) => node.item(*index).map(|item| (None, item)),
+        };
+        let Some((next_key, next_node)) = next else {
+            return key_span.unwrap_or(node.span);
+        };
+        key_span = next_key;
+        node = next_node;
+    }
+    match (mark, key_span) {
+        (Mark::Key, Some(span)) => span,
+        (Mark::Value, Some(span)) => match node.content {
+            super::Content::List(_) | super::Content::Map(_) | super::Content::Null => span,
+            super::Content::Bool(_) | super::Content::Number(_) | super::Content::Text(_) => node.span,
+        },
+        (Mark::Key | Mark::Value, None) => node.span,
+    }
+}
