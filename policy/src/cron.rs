@@ -10,6 +10,7 @@
 
 mod civil;
 mod field;
+mod gaps;
 mod zoned;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
@@ -17,7 +18,9 @@ use chrono_tz::Tz;
 
 use crate::duration::{self, GoDuration};
 use civil::Civil;
-use field::{Field, Values};
+pub use field::Field;
+use field::Values;
+pub use gaps::Gaps;
 
 const LONGEST: usize = 1024;
 
@@ -29,6 +32,7 @@ pub struct Schedule {
     zone_in_text: bool,
     timing: Timing,
     days: DayRule,
+    gaps: Gaps,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +51,16 @@ pub enum DayRule {
     Plain,
     /// Both are restricted: either may match here, where Velero 1.18 demands both.
     Either,
+}
+
+/// The fields of an expression.
+struct Fields {
+    minute: Values,
+    hour: Values,
+    day: Values,
+    month: Values,
+    weekday: Values,
+    days: DayRule,
 }
 
 /// Why an expression is wrong.
@@ -96,7 +110,15 @@ impl Schedule {
         if let Some(rest) = text.strip_prefix("@every") {
             let delay = every(text, rest)?;
             let timing = Timing::Every(delay);
-            return Ok(Schedule { text: text.to_owned(), zone, zone_in_text, timing, days: DayRule::Plain });
+            let gaps = Gaps { shortest: delay, longest: delay, average: delay };
+            return Ok(Schedule {
+                text: text.to_owned(),
+                zone,
+                zone_in_text,
+                timing,
+                days: DayRule::Plain,
+                gaps,
+            });
         }
         let spelled = match text {
             "@yearly" | "@annually" => "0 0 1 1 *",
@@ -126,9 +148,11 @@ impl Schedule {
             [&minute, &hour, &day, &month, &weekday].map(Values::canonical).join(" ")
         };
         let fixed = minute.is_fixed() && hour.is_fixed();
-        let civil = Civil::new(&minute, &hour, &day, &month, &weekday, days);
+        let fields = Fields { minute, hour, day, month, weekday, days };
+        let gaps = gaps::between_runs(&fields);
+        let civil = Civil::new(&fields);
         let timing = if fixed { Timing::Fixed(civil) } else { Timing::Elapsed(civil) };
-        Ok(Schedule { text: canonical, zone, zone_in_text, timing, days })
+        Ok(Schedule { text: canonical, zone, zone_in_text, timing, days, gaps })
     }
 
     /// The first run after an instant; none where the calendar (up to the year 2100) has none.
@@ -167,13 +191,9 @@ impl Schedule {
         self.days
     }
 
-    /// The longest time between two of the runs that follow an instant.
-    pub fn longest_gap(&self, after: DateTime<Utc>, runs: usize) -> Option<TimeDelta> {
-        if let Timing::Every(delay) = &self.timing {
-            return Some(*delay);
-        }
-        let instants: Vec<DateTime<Utc>> = self.runs_after(after).take(runs.saturating_add(1)).collect();
-        instants.windows(2).map(|pair| pair[1] - pair[0]).max()
+    /// How much time passes between runs, with days of 24 hours.
+    pub fn gaps(&self) -> Gaps {
+        self.gaps
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Everything here is a pure function of its arguments: no network, no clock, no environment, no file system.
 
+pub mod annotations;
 pub mod compile;
 pub mod compression;
 pub mod cron;
 pub mod duration;
 pub mod holdfast;
+mod load;
 pub mod model;
+pub mod next;
 pub mod parse;
 pub mod problem;
 pub mod retention;
@@ -16,3 +19,5 @@ pub mod time;
 pub mod validate;
 pub mod velero;
 pub mod yaml;
+
+pub use load::{check, load};

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_broken_document_does_not_hide_its_neighbours() {
         let (documents, problems) =
-            parse(&[SourceFile::new("a.yaml", "a: 1\n---\nb: [1, 2\n---\nc: 3\n---\n\td: 4\n")]);
+            parse(&[SourceFile::new("a.yaml", "a: 1\n---\nb: [1, 2\n---\nc: 3\n---\nd: 'four\n")]);
         assert_eq!(documents.len(), 2);
         assert_eq!(problems.len(), 2);
     }

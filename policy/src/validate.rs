@@ -1,1 +1,91 @@
-//! To be written.
+//! What no schema can say: names, references between documents, times, globs, rules that contradict each other.
+//!
+//! In: documents that keep to the schema. Out: a set in which every policy is spelled out with what it inherits, and
+//! every problem with its place. Only this module makes a [`ValidPolicySet`], and `compile` takes nothing else.
+
+mod backup;
+mod glob;
+mod hooks;
+mod labels;
+pub(crate) mod location;
+mod modifiers;
+mod names;
+mod reach;
+mod restore;
+mod schedule;
+pub(crate) mod secrets;
+mod select;
+mod set;
+mod volumes;
+
+use std::collections::BTreeSet;
+
+use crate::model::{
+    BackupPolicySpec, DefaultsSpec, Kind, Metadata, RestorePolicySpec, SnapshotLocationSpec,
+    StorageLocationSpec,
+};
+use crate::parse::{Findings, RawDocument};
+
+pub use set::{
+    BackupContent, Origin, ValidBackup, ValidLocation, ValidPolicySet, ValidRestore, ValidSchedule,
+};
+
+/// A document as its type, and where it stands.
+pub(crate) struct Typed<'a, S> {
+    pub(crate) raw: &'a RawDocument,
+    pub(crate) metadata: Metadata,
+    pub(crate) spec: S,
+}
+
+/// The documents of one source.
+#[derive(Default)]
+pub(crate) struct Documents<'a> {
+    pub(crate) defaults: Vec<Typed<'a, DefaultsSpec>>,
+    pub(crate) storage_locations: Vec<Typed<'a, StorageLocationSpec>>,
+    pub(crate) snapshot_locations: Vec<Typed<'a, SnapshotLocationSpec>>,
+    pub(crate) backup_policies: Vec<Typed<'a, BackupPolicySpec>>,
+    pub(crate) restore_policies: Vec<Typed<'a, RestorePolicySpec>>,
+    mentioned: BTreeSet<(Kind, String)>,
+}
+
+impl Documents<'_> {
+    /// Notes a document's name, so that a broken document still counts as declared.
+    pub(crate) fn mention(&mut self, raw: &RawDocument) {
+        let kind = raw.root.get("kind").and_then(|kind| kind.text()).and_then(Kind::from_name);
+        let name =
+            raw.root.get("metadata").and_then(|metadata| metadata.get("name")).and_then(|name| name.text());
+        if let (Some(kind), Some(name)) = (kind, name) {
+            self.mentioned.insert((kind, name.to_owned()));
+        }
+    }
+
+    fn declares(&self, kind: Kind, name: &str) -> bool {
+        self.mentioned.contains(&(kind, name.to_owned()))
+    }
+}
+
+/// The set, of use only where no errors were found.
+pub(crate) fn validate(documents: &Documents<'_>, findings: &mut Findings<'_>) -> ValidPolicySet {
+    names::unique(documents, findings);
+    let defaults = documents.defaults.first().map(|document| document.spec.clone()).unwrap_or_default();
+    location::default_location(documents, &defaults, findings);
+    let mut set = ValidPolicySet { drift: defaults.drift.unwrap_or_default(), ..ValidPolicySet::default() };
+    for document in &documents.storage_locations {
+        set.storage_locations.push(location::storage(document, findings));
+    }
+    for document in &documents.snapshot_locations {
+        set.snapshot_locations.push(location::snapshot(document, findings));
+    }
+    let mut generated = names::Generated::default();
+    for document in &documents.backup_policies {
+        let policy = backup::Policy { document, documents, defaults: &defaults };
+        let (schedules, backups) = policy.validate(&mut generated, findings);
+        set.schedules.extend(schedules);
+        set.backups.extend(backups);
+    }
+    for document in &documents.restore_policies {
+        set.restores.push(restore::validate(document, documents, &defaults, &mut generated, findings));
+    }
+    restore::targets(documents, findings);
+    set
+}

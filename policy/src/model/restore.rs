@@ -52,7 +52,7 @@ pub struct RestorePolicySpec {
     /// How volumes are restored.
     #[serde(default)]
     pub volumes: RestoreVolumes,
-    /// Resources whose status is restored. None, when not given.
+    /// Resources whose status is restored: none, when `include` is empty; `"*"` is all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_status: Option<Patterns>,
     /// What runs in restored pods.

@@ -12,6 +12,7 @@ pub struct Findings<'a> {
     files: &'a [SourceFile],
     line_starts: Vec<OnceCell<Vec<usize>>>,
     problems: Vec<Problem>,
+    secrets: Vec<String>,
 }
 
 /// Which part of an entry a problem points at.
@@ -24,7 +25,12 @@ pub enum Mark {
 
 impl<'a> Findings<'a> {
     pub fn new(files: &'a [SourceFile]) -> Findings<'a> {
-        Findings { files, line_starts: files.iter().map(|_| OnceCell::new()).collect(), problems: Vec::new() }
+        Findings {
+            files,
+            line_starts: files.iter().map(|_| OnceCell::new()).collect(),
+            problems: Vec::new(),
+            secrets: Vec::new(),
+        }
     }
 
     /// A problem with the value at a path. The caller may add help and related places to what is returned.
@@ -86,8 +92,18 @@ impl<'a> Findings<'a> {
         self.related(document.file, locate(&document.root, path, Mark::Value), message)
     }
 
+    /// Keeps a text out of all messages and snippets.
+    pub fn conceal(&mut self, secret: &str) {
+        self.secrets.extend(secret.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+    }
+
     pub fn into_problems(self) -> Problems {
-        self.problems.into_iter().collect::<Problems>().sorted()
+        let Findings { files: _, line_starts: _, mut problems, mut secrets } = self;
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        for problem in problems.iter_mut().filter(|_| !secrets.is_empty()) {
+            blank_out(problem, &secrets);
+        }
+        problems.into_iter().collect::<Problems>().sorted()
     }
 
     fn place(&self, file: usize, span: Span) -> Place {
@@ -114,15 +130,20 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// Blanks out what a problem points at, so that a secret is not shown again.
-pub fn conceal(problem: &mut Problem) {
-    let Place { column, width, snippet, .. } = &mut problem.place;
-    let (start, end) = ((*column).saturating_sub(1) as usize, column.saturating_add(*width) as usize - 1);
-    *snippet = snippet
-        .chars()
-        .enumerate()
-        .map(|(index, character)| if (start..end).contains(&index) { '*' } else { character })
-        .collect();
+/// Stars in place of secrets, as many as they have characters, so that places stay right.
+fn blank_out(problem: &mut Problem, secrets: &[String]) {
+    let Problem { rule: _, message, help, place, path, document: _, related } = problem;
+    let texts = [message, path, &mut place.snippet]
+        .into_iter()
+        .chain(help.as_mut())
+        .chain(related.iter_mut().map(|related| &mut related.place.snippet));
+    for text in texts {
+        for secret in secrets {
+            if text.contains(secret.as_str()) {
+                *text = text.replace(secret.as_str(), &"*".repeat(secret.chars().count()));
+            }
+        }
+    }
 }
 
 /// The nearest place to a path: that of the deepest step that exists.
