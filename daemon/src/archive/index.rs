@@ -287,3 +287,6 @@ impl IndexedItem {
         (&self.group_resource, self.namespace.as_deref(), &self.name)
     }
 }
+
+#[cfg(test)]
+mod tests;

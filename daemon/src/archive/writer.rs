@@ -225,3 +225,93 @@ impl Write for Chunks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::path::UnusableName;
+    use super::*;
+
+    fn item(name: &str) -> (ItemPath, Bytes) {
+        let path = ItemPath {
+            group_resource: "configmaps".into(),
+            version: "v1".into(),
+            namespace: Some("shop".into()),
+            name: name.into(),
+        };
+        (path, Bytes::from_static(b"{}"))
+    }
+
+    async fn collect(mut output: mpsc::Receiver<Bytes>) -> Vec<u8> {
+        let mut archive = Vec::new();
+        while let Some(chunk) = output.recv().await {
+            archive.extend_from_slice(&chunk);
+        }
+        archive
+    }
+
+    fn names(tar_gz: &[u8]) -> Vec<String> {
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(tar_gz));
+        let entries = archive.entries().unwrap();
+        entries.map(|entry| String::from_utf8(entry.unwrap().path_bytes().into_owned()).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_archive_without_items_holds_its_version_only() {
+        let (output, chunks) = mpsc::channel(2);
+        let writer = Writer::start(Compression::Gzip, DateTime::UNIX_EPOCH, output);
+        let stats = writer.finish().await.unwrap();
+        let archive = collect(chunks).await;
+        assert_eq!(names(&archive), ["metadata/version"]);
+        assert_eq!(stats, Stats { items: 0, tar_bytes: 4 * 512, archive_bytes: archive.len() as u64 });
+    }
+
+    #[tokio::test]
+    async fn each_item_is_followed_by_its_twin_in_the_order_of_appending() {
+        let (output, chunks) = mpsc::channel(2);
+        let collected = tokio::spawn(collect(chunks));
+        let writer = Writer::start(Compression::Gzip, DateTime::UNIX_EPOCH, output);
+        // More than fit into one batch.
+        for number in 0..1_000 {
+            let (path, json) = item(&number.to_string());
+            writer.append(path, json).await.unwrap();
+        }
+        assert_eq!(writer.finish().await.unwrap().items, 1_000);
+        let expected = (0..1_000).flat_map(|number| {
+            ["", "/v1-preferredversion"]
+                .map(|version| format!("resources/configmaps{version}/namespaces/shop/{number}.json"))
+        });
+        let expected: Vec<String> = std::iter::once("metadata/version".to_owned()).chain(expected).collect();
+        assert_eq!(names(&collected.await.unwrap()), expected);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_elsewhere_costs_its_item_only() {
+        let (output, chunks) = mpsc::channel(2);
+        let writer = Writer::start(Compression::Gzip, DateTime::UNIX_EPOCH, output);
+        let (path, json) = item("../../etc");
+        let refused = writer.append(path, json).await.unwrap_err();
+        assert!(matches!(refused, Error::Name(UnusableName { part: "name", .. })));
+        let (path, json) = item("good");
+        writer.append(path, json).await.unwrap();
+        assert_eq!(writer.finish().await.unwrap().items, 1);
+        assert_eq!(names(&collect(chunks).await).len(), 3);
+    }
+
+    #[tokio::test]
+    async fn without_anyone_to_write_to_the_reason_is_told_at_the_end() {
+        let (output, chunks) = mpsc::channel(1);
+        drop(chunks);
+        let writer = Writer::start(Compression::Zstd, DateTime::UNIX_EPOCH, output);
+        assert!(matches!(writer.finish().await, Err(Error::OutputClosed)));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_writer_leaves_no_archive() {
+        let (output, chunks) = mpsc::channel(2);
+        let writer = Writer::start(Compression::Gzip, DateTime::UNIX_EPOCH, output);
+        let (path, json) = item("a");
+        writer.append(path, json).await.unwrap();
+        drop(writer);
+        assert_eq!(collect(chunks).await, Vec::<u8>::new());
+    }
+}
