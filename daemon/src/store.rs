@@ -130,8 +130,7 @@ impl BackupStore {
     pub async fn put_backup(&self, backup: &velero::Backup, write: Write) -> Result<(), Error> {
         let name = backup.metadata.name.clone().unwrap_or_default();
         let file = StoredFile::Backup { backup: name };
-        let json = serde_json::to_vec_pretty(backup)
-            .map_err(|source| Error::Encode { key: file.to_string(), source })?;
+        let json = velero::to_metadata_json(backup);
         self.put(&file, json.into(), write).await
     }
 

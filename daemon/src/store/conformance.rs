@@ -47,9 +47,16 @@ fn in_memory(prefix: &str) -> BackupStore {
     }
 }
 
+/// With everything set that Velero's files always have.
 fn backup(name: &str, ttl: &str) -> velero::Backup {
-    let mut backup = velero::Backup::new(name, velero::BackupSpec::default());
-    backup.metadata.annotations = Some([("ttl".to_owned(), ttl.to_owned())].into());
+    let spec = velero::BackupSpec {
+        ttl: Some(ttl.parse().unwrap()),
+        csi_snapshot_timeout: Some("10m".parse().unwrap()),
+        item_operation_timeout: Some("4h".parse().unwrap()),
+        ..Default::default()
+    };
+    let mut backup = velero::Backup::new(name, spec);
+    backup.status.hook_status = Some(velero::HookStatus::default());
     backup
 }
 
@@ -60,7 +67,7 @@ async fn content_of(store: &BackupStore, name: &str) -> Option<(Compression, u64
 }
 
 async fn keys(store: &BackupStore) -> Vec<String> {
-    let listed: Vec<_> = store.connection.data.list(None).try_collect().await.unwrap();
+    let listed: Vec<_> = store.connection.data.list(Some(&store.prefix)).try_collect().await.unwrap();
     let mut keys: Vec<String> = listed.into_iter().map(|object| object.location.to_string()).collect();
     keys.sort();
     keys
@@ -88,18 +95,18 @@ async fn an_absent_backup_is_no_error(store: &BackupStore) {
 }
 
 async fn a_backup_is_what_was_put(store: &BackupStore) {
-    store.put_backup(&backup("one", "1"), Write::CreateNew).await.unwrap();
+    store.put_backup(&backup("one", "1h"), Write::CreateNew).await.unwrap();
     assert!(store.backup_exists("one").await.unwrap());
-    assert_eq!(store.read_backup("one").await.unwrap(), Some(backup("one", "1")));
+    assert_eq!(store.read_backup("one").await.unwrap(), Some(backup("one", "1h")));
 
-    let again = store.put_backup(&backup("one", "2"), Write::CreateNew).await;
+    let again = store.put_backup(&backup("one", "2h"), Write::CreateNew).await;
     assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
-    assert_eq!(store.read_backup("one").await.unwrap(), Some(backup("one", "1")));
+    assert_eq!(store.read_backup("one").await.unwrap(), Some(backup("one", "1h")));
     // The same request, repeated because its answer got lost.
-    store.put_backup(&backup("one", "1"), Write::CreateNew).await.unwrap();
+    store.put_backup(&backup("one", "1h"), Write::CreateNew).await.unwrap();
 
-    store.put_backup(&backup("one", "2"), Write::Overwrite).await.unwrap();
-    assert_eq!(store.read_backup("one").await.unwrap(), Some(backup("one", "2")));
+    store.put_backup(&backup("one", "2h"), Write::Overwrite).await.unwrap();
+    assert_eq!(store.read_backup("one").await.unwrap(), Some(backup("one", "2h")));
 
     store.put_backup_file("one", BackupFile::Results, "first".into()).await.unwrap();
     store.put_backup_file("one", BackupFile::Results, "second".into()).await.unwrap();
@@ -112,7 +119,7 @@ async fn a_backup_is_what_was_put(store: &BackupStore) {
     store.remove_backup("one").await.unwrap();
     assert!(!store.backup_exists("one").await.unwrap());
     assert_eq!(store.list_backups().await.unwrap(), ["one"]);
-    store.put_backup(&backup("one", "1"), Write::CreateNew).await.unwrap();
+    store.put_backup(&backup("one", "1h"), Write::CreateNew).await.unwrap();
 }
 
 async fn an_archive_is_seen_once_it_is_finished(store: &BackupStore) {
@@ -143,7 +150,7 @@ async fn an_archive_is_seen_once_it_is_finished(store: &BackupStore) {
 }
 
 async fn deleting_takes_the_whole_folder_and_no_other(store: &BackupStore) {
-    store.put_backup(&backup("one-more", "1"), Write::CreateNew).await.unwrap();
+    store.put_backup(&backup("one-more", "1h"), Write::CreateNew).await.unwrap();
     store.delete_backup_folder("one").await.unwrap();
     store.delete_backup_folder("one").await.unwrap();
     for name in ["none", "small", "large", "aborted", "dropped"] {
@@ -203,10 +210,38 @@ async fn memory_conforms() {
     conforms(&in_memory("a/b")).await;
 }
 
+/// `eval "$(cargo testbed up --dir D --s3)"` sets what this needs.
+#[tokio::test]
+#[ignore = "needs S3_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and a bucket named backups there"]
+async fn an_s3_server_conforms() {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let variable = |name: &str| std::env::var(name).unwrap();
+    let (id, secret) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"));
+    let secret = format!("[default]\naws_access_key_id={id}\naws_secret_access_key={secret}\n");
+    let mut spec = BackupStorageLocationSpec { provider: "aws".into(), ..Default::default() };
+    spec.object_storage.bucket = "backups".into();
+    spec.object_storage.prefix = Some(format!("conformance-{}", uuid::Uuid::new_v4()));
+    spec.config.insert("s3Url".into(), variable("S3_ENDPOINT"));
+    spec.config.insert("s3ForcePathStyle".into(), "true".into());
+    let settings = LocationSettings::parse("default", &spec, Some(secret.clone().into()), None).unwrap();
+    conforms(&BackupStore::open(&settings).await.unwrap()).await;
+
+    spec.object_storage.bucket = "absent".into();
+    let settings = LocationSettings::parse("default", &spec, Some(secret.into()), None).unwrap();
+    let store = BackupStore::open(&settings).await.unwrap();
+    for told in [
+        store.check().await.unwrap_err(),
+        store.backup_exists("one").await.unwrap_err(),
+        store.read_archive("one").await.unwrap_err(),
+    ] {
+        assert!(told.with_causes().contains("NoSuchBucket"), "{}", told.with_causes());
+    }
+}
+
 #[tokio::test]
 async fn a_prefix_stands_before_every_key() {
     let store = in_memory("a/b");
-    store.put_backup(&backup("one", "1"), Write::CreateNew).await.unwrap();
+    store.put_backup(&backup("one", "1h"), Write::CreateNew).await.unwrap();
     assert_eq!(keys(&store).await, ["a/b/backups/one/velero-backup.json"]);
 }
 
@@ -222,7 +257,7 @@ async fn a_missing_bucket_folder_is_told_and_never_made() {
     assert!(matches!(store.list_backups().await, Err(Error::FolderMissing { .. })));
     assert!(matches!(store.backup_exists("one").await, Err(Error::FolderMissing { .. })));
     assert!(matches!(store.read_archive("one").await, Err(Error::FolderMissing { .. })));
-    let put = store.put_backup(&backup("one", "1"), Write::CreateNew).await;
+    let put = store.put_backup(&backup("one", "1h"), Write::CreateNew).await;
     assert!(matches!(put, Err(Error::FolderMissing { .. })));
     assert!(upload.write(vec![0; 2_000_000].into()).await.is_err());
     assert!(upload.finish().await.is_err());
@@ -244,7 +279,7 @@ async fn a_dropped_upload_leaves_no_file_on_the_disk() {
 #[tokio::test]
 async fn deleting_a_backup_takes_what_a_crash_left_of_an_upload() {
     let (folder, store) = local("").await;
-    store.put_backup(&backup("one", "1"), Write::CreateNew).await.unwrap();
+    store.put_backup(&backup("one", "1h"), Write::CreateNew).await.unwrap();
     std::fs::write(folder.path().join("bk/backups/one/one.tar.gz#1"), "half").unwrap();
     store.delete_backup_folder("one").await.unwrap();
     assert_eq!(files_below(folder.path()), Vec::<String>::new());

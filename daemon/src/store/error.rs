@@ -32,8 +32,6 @@ pub enum Error {
     AlreadyExists { key: String },
     #[error("{key} has {size} bytes, more than the {limit} that are read")]
     TooLarge { key: String, size: u64, limit: u64 },
-    #[error("encoding {key} failed")]
-    Encode { key: String, source: serde_json::Error },
     #[error("decoding {key} failed")]
     Decode { key: String, source: serde_json::Error },
     #[error("{key} is no velero.io/v1 Backup but {found}")]
