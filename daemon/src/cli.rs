@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub mod check;
 pub mod crds;
+pub mod policies;
 pub mod render;
 pub mod run;
 pub mod schema;

@@ -1,1 +1,151 @@
-//! To be written.
+//! Policies in: where they come from, and which set of them is in force.
+//!
+//! In: the sources that the user named. Out: the objects that the sets in force ask for, handed to `publish`
+//! whenever a source, the cluster or a refused object's time gives a reason. A source that gives nothing, or a set
+//! that does not validate, changes nothing: the last good set stays in force.
+
+pub mod board;
+pub mod config_maps;
+pub mod directory;
+pub mod in_force;
+pub mod name;
+pub mod origin;
+pub mod round;
+pub mod set;
+pub mod source;
+pub mod status;
+pub mod watch;
+
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use holdfast_policy::compile::Target;
+use holdfast_policy::holdfast::PolicySet;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::clock::Clock;
+use crate::publish::Publisher;
+use crate::publish::memory::Memory;
+use crate::publish::object::{Key, Kind};
+use board::Board;
+use in_force::State;
+use origin::Origin;
+use watch::Update;
+
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// What the user says about policies.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub policies: origin::Given,
+    /// Where the objects go.
+    pub namespace: String,
+    pub cluster_name: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("sources of policies")]
+    Origins(#[from] origin::Error),
+}
+
+/// Keeps the cluster in step with the sources until `shutdown`.
+pub async fn run(
+    options: Options,
+    client: kube::Client,
+    clock: Clock,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let Options { policies, namespace, cluster_name } = options;
+    let sources = origin::named(&policies, &namespace)?;
+    if sources.is_empty() {
+        shutdown.cancelled().await;
+        return Ok(());
+    }
+    let board = shutdown.run_until_cancelled(open_board(&client, &namespace, &shutdown)).await.flatten();
+    let publisher = Publisher::start(client.clone(), namespace.clone(), cluster_name.clone(), &shutdown);
+    let (sender, updates) = mpsc::channel(sources.len());
+    let mut states = Vec::with_capacity(sources.len());
+    for (index, (name, origin)) in sources.into_iter().enumerate() {
+        let target = Target {
+            namespace: namespace.clone(),
+            source: name.to_string(),
+            cluster_name: cluster_name.clone(),
+        };
+        let memory = board.as_ref().and_then(|board| board.get(&name)).map(remembered).unwrap_or_default();
+        states.push(State::new(name, origin.to_string(), target, memory));
+        let sender = sender.clone();
+        let follow = match origin {
+            Origin::Directory(path) => watch::follow(index, path, sender).boxed(),
+            Origin::ConfigMaps(maps) => config_maps::follow(index, maps, client.clone(), sender).boxed(),
+        };
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(follow));
+    }
+    drop(sender);
+    let parts = Parts { updates, publisher, board, clock };
+    shutdown.run_until_cancelled(keep_in_step(&mut states, parts)).await;
+    Ok(())
+}
+
+/// What ran once is remembered there, so that nothing is published before it was read.
+async fn open_board(client: &kube::Client, namespace: &str, shutdown: &CancellationToken) -> Option<Board> {
+    loop {
+        match Board::open(client.clone(), namespace, shutdown).await {
+            Ok(Some(board)) => return Some(board),
+            Ok(None) => {
+                warn!("the cluster does not serve PolicySets: what becomes of policies is only logged");
+                return None;
+            }
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "could not read policy sets, trying again");
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+        }
+    }
+}
+
+fn remembered(set: PolicySet) -> Memory {
+    let made = set.status.unwrap_or_default().made_once.into_iter();
+    Memory::remembering(
+        made.filter_map(|made| Some(Key { kind: Kind::from_name(&made.kind)?, name: made.name })),
+    )
+}
+
+struct Parts {
+    updates: mpsc::Receiver<Update>,
+    publisher: Publisher,
+    board: Option<Board>,
+    clock: Clock,
+}
+
+/// Never returns; every await in it may be where it is dropped.
+async fn keep_in_step(states: &mut [State], parts: Parts) {
+    let Parts { mut updates, publisher, board, clock } = parts;
+    let mut ready = false;
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            // Ends only with the task, when every sender is gone.
+            Some(update) = updates.recv() => in_force::take(states, update, clock()).await,
+            () = publisher.ready(), if !ready => ready = true,
+            () = publisher.woken(), if ready => {}
+            () = noticed(board.as_ref()), if ready => {}
+            () = tokio::time::sleep(pause), if ready => {}
+        }
+        while let Ok(update) = updates.try_recv() {
+            in_force::take(states, update, clock()).await;
+        }
+        if ready {
+            pause = round::round(states, &publisher, board.as_ref(), &clock).await;
+        }
+    }
+}
+
+async fn noticed(board: Option<&Board>) {
+    match board {
+        Some(board) => board.changed().await,
+        None => std::future::pending().await,
+    }
+}

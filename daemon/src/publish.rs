@@ -18,13 +18,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
+use holdfast_policy::compile::RestoreFrom;
 use kube::runtime::events::Recorder;
 use tokio_util::sync::CancellationToken;
 
 use act::Outcome;
-use decide::{Action, Drift, LeaveReason, PruneWord, Situation};
+use decide::{Action, Drift, LeaveReason, Situation};
 use memory::Memory;
-use object::{Desired, Key, Lifecycle, Live, RestoreFrom};
+use object::{Desired, Key, Lifecycle, Live};
 use observe::Observed;
 use report::{Notice, Report};
 
@@ -45,7 +46,7 @@ pub struct Request<'a> {
     pub source: &'a str,
     pub desired: &'a [Desired],
     pub drift: Drift,
-    pub prune: PruneWord,
+    pub prune_word: Option<&'a str>,
     pub approved: &'a BTreeSet<String>,
     /// What stood in the way after the round before.
     pub notices: &'a BTreeMap<Key, Notice>,
@@ -90,7 +91,7 @@ impl Publisher {
                 newest_completed: &newest_completed,
                 memory,
                 drift: request.drift,
-                prune: request.prune,
+                prune_word: request.prune_word,
                 cluster_name: self.cluster_name.as_deref(),
                 approved: request.approved,
             },
@@ -134,7 +135,7 @@ impl Publisher {
         for desired in request.desired {
             let done = live.contains_key(&desired.key) || memory.ran().contains(&desired.key);
             let Some(RestoreFrom::LatestOf { schedule }) =
-                desired.conditions.as_ref().filter(|_| !done).map(|conditions| &conditions.from)
+                desired.gate.as_ref().filter(|_| !done).map(|gate| &gate.from)
             else {
                 continue;
             };

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use chrono::DateTime;
 use holdfast::publish::act::Outcome;
 use holdfast::publish::conflict::Operation;
-use holdfast::publish::decide::{ApplyReason, Drift, LeaveReason, PruneWord};
+use holdfast::publish::decide::{ApplyReason, Drift, LeaveReason};
 use holdfast::publish::memory::Memory;
 use holdfast::publish::object::{CONTENT_HASH, Desired, Key, Kind, SOURCE};
 use holdfast::publish::report::Report;
@@ -61,7 +61,7 @@ impl Stage {
             source: US,
             desired,
             drift: self.drift,
-            prune: PruneWord::NotGiven,
+            prune_word: None,
             approved: &BTreeSet::new(),
             notices: &BTreeMap::new(),
         };
@@ -118,7 +118,7 @@ impl Stage {
                 "spec": spec,
             }),
             at_creation: None,
-            conditions: None,
+            gate: None,
         }
     }
 }

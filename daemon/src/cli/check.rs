@@ -1,10 +1,40 @@
-//! `holdfast check`.
+//! `holdfast check`: reports every problem of policy files, without a cluster.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+use holdfast_policy::problem::{Format, Strictness};
 
-pub fn run(Args {}: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+use super::policies;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Policy files and directories, checked as one set; directories are read recursively.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// How problems are written: text, json, sarif, junit or github.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+    /// Warnings count as errors.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Exits with 0 when the policies are good, 1 when they have problems, 2 when they could not be read.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { paths, output, strict } = args;
+    let strictness = if strict { Strictness::Strict } else { Strictness::Lenient };
+    let files = match policies::read(&paths) {
+        Ok(files) => files,
+        Err(problem) => return Ok(policies::could_not_run(problem)),
+    };
+    let problems = holdfast_policy::check(&files);
+    policies::print(&problems.render(output))?;
+    if problems.is_empty() && output == Format::Text {
+        eprintln!("{} files, no problems", files.len());
+    }
+    match problems.refuse(strictness) {
+        true => Ok(ExitCode::from(policies::PROBLEMS)),
+        false => Ok(policies::CLEAN),
+    }
 }

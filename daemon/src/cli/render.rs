@@ -1,10 +1,41 @@
-//! `holdfast render`.
+//! `holdfast render`: prints what policy files compile to, without a cluster.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+use holdfast_policy::compile::{self, Target};
 
-pub fn run(Args {}: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+use super::policies;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Policy files and directories, compiled as one set; directories are read recursively.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The namespace that the objects are for.
+    #[arg(long, default_value = "velero")]
+    namespace: String,
+    /// The name of the source that the objects are labelled with.
+    #[arg(long, default_value = "policies")]
+    source: String,
+}
+
+/// Exits with 0 when the policies are good, 1 when they have problems, 2 when they could not be read.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { paths, namespace, source } = args;
+    let files = match policies::read(&paths) {
+        Ok(files) => files,
+        Err(problem) => return Ok(policies::could_not_run(problem)),
+    };
+    match holdfast_policy::load(&files) {
+        Err(problems) => {
+            eprint!("{problems}");
+            Ok(ExitCode::from(policies::PROBLEMS))
+        }
+        Ok(set) => {
+            let target = Target { namespace, source, cluster_name: None };
+            policies::print(&compile::to_yaml(&compile::compile(&set, &target)))?;
+            Ok(policies::CLEAN)
+        }
+    }
 }

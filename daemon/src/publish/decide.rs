@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use holdfast_policy::compile::{RestoreFrom, RestoreGate};
+use holdfast_policy::model::restore::Approval;
+use sha2::{Digest as _, Sha256};
 
 use super::conflict::FieldConflict;
 use super::memory::Memory;
-use super::object::{Approval, Desired, Key, Kind, Lifecycle, Live, RestoreConditions, RestoreFrom};
+use super::object::{Desired, Key, Kind, Lifecycle, Live};
 use super::ownership;
 
 /// Fewer objects than this are pruned without asking, however many of all they are.
@@ -25,7 +28,8 @@ pub struct Situation<'a> {
     pub newest_completed: &'a BTreeMap<String, String>,
     pub memory: &'a Memory,
     pub drift: Drift,
-    pub prune: PruneWord,
+    /// What a person said about a large removal: its word, or `true` for whatever it is.
+    pub prune_word: Option<&'a str>,
     pub cluster_name: Option<&'a str>,
     /// Restores that a person let through, by name.
     pub approved: &'a BTreeSet<String>,
@@ -36,13 +40,6 @@ pub struct Situation<'a> {
 pub enum Drift {
     Revert,
     Report,
-}
-
-/// Whether a person allowed a large removal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PruneWord {
-    Given,
-    NotGiven,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +86,9 @@ pub enum LeaveReason {
     },
     BeingDeleted,
     RanBefore,
-    AwaitsApproval,
+    AwaitsApproval {
+        content_hash: String,
+    },
     OtherCluster {
         clusters: Vec<String>,
     },
@@ -104,6 +103,7 @@ pub enum LeaveReason {
     PruneHeld {
         gone: usize,
         of: usize,
+        word: String,
     },
     /// No document asks for it any more; only Schedules are ever removed.
     NotPruned,
@@ -174,20 +174,15 @@ fn keep_in_step(situation: &Situation<'_>, desired: &Desired, live: &Live, now: 
 }
 
 fn create_once(situation: &Situation<'_>, desired: &Desired, now: DateTime<Utc>) -> Step {
-    match &desired.conditions {
+    match &desired.gate {
         _ if situation.memory.ran().contains(&desired.key) => Step::Leave(LeaveReason::RanBefore),
         None => Step::CreateOnce,
-        Some(conditions) => restore(situation, desired, conditions, now),
+        Some(gate) => restore(situation, desired, gate, now),
     }
 }
 
-fn restore(
-    situation: &Situation<'_>,
-    desired: &Desired,
-    conditions: &RestoreConditions,
-    now: DateTime<Utc>,
-) -> Step {
-    let RestoreConditions { approval, clusters, not_after, from } = conditions;
+fn restore(situation: &Situation<'_>, desired: &Desired, gate: &RestoreGate, now: DateTime<Utc>) -> Step {
+    let RestoreGate { approval, clusters, not_after, from } = gate;
     let Some(cluster_name) = situation.cluster_name else {
         return Step::Leave(LeaveReason::ClusterHasNoName);
     };
@@ -198,10 +193,11 @@ fn restore(
         return Step::Leave(LeaveReason::TooLate { not_after });
     }
     if *approval == Approval::Manual && !situation.approved.contains(&desired.key.name) {
-        return Step::Leave(LeaveReason::AwaitsApproval);
+        let content_hash = desired.content_hash.clone();
+        return Step::Leave(LeaveReason::AwaitsApproval { content_hash });
     }
     match from {
-        RestoreFrom::Backup => Step::CreateOnce,
+        RestoreFrom::Backup(_) => Step::CreateOnce,
         RestoreFrom::LatestOf { schedule } => match situation.newest_completed.get(schedule) {
             Some(backup) => Step::CreateRestore { backup: backup.clone() },
             None => Step::Leave(LeaveReason::NoCompletedBackup { schedule: schedule.clone() }),
@@ -217,8 +213,10 @@ fn leftovers(situation: &Situation<'_>) -> Vec<Action> {
         |live: &Live| live.made_by() == Some(situation.source) && live.owned.contains_key(situation.source);
     let schedules = situation.live.iter().filter(|(key, live)| key.kind == Kind::Schedule && ours(live));
     let of = schedules.clone().count();
-    let gone = schedules.filter(|(key, _)| !desired.contains(key)).count();
-    let held = gone > PRUNED_WITHOUT_ASKING && gone * 2 > of && situation.prune == PruneWord::NotGiven;
+    let gone: Vec<&Key> = schedules.map(|(key, _)| key).filter(|key| !desired.contains(key)).collect();
+    let held = Some(removal_word(&gone))
+        .filter(|_| gone.len() > PRUNED_WITHOUT_ASKING && gone.len() * 2 > of)
+        .filter(|word| !situation.prune_word.is_some_and(|given| given == "true" || given == word));
     situation
         .live
         .iter()
@@ -226,8 +224,13 @@ fn leftovers(situation: &Situation<'_>) -> Vec<Action> {
         .map(|(key, live)| {
             let step = match key.kind {
                 Kind::Schedule if live.deleting => Step::Leave(LeaveReason::BeingDeleted),
-                Kind::Schedule if held => Step::Leave(LeaveReason::PruneHeld { gone, of }),
-                Kind::Schedule => Step::Prune { uid: live.uid.clone() },
+                Kind::Schedule => match &held {
+                    Some(word) => {
+                        let (gone, word) = (gone.len(), word.clone());
+                        Step::Leave(LeaveReason::PruneHeld { gone, of, word })
+                    }
+                    None => Step::Prune { uid: live.uid.clone() },
+                },
                 Kind::ConfigMap => Step::Leave(LeaveReason::MayBeReferredTo),
                 Kind::BackupStorageLocation | Kind::VolumeSnapshotLocation | Kind::Backup | Kind::Restore => {
                     Step::Leave(LeaveReason::NotPruned)
@@ -236,6 +239,16 @@ fn leftovers(situation: &Situation<'_>) -> Vec<Action> {
             Action { key: key.clone(), step }
         })
         .collect()
+}
+
+/// Stands for removing exactly these.
+fn removal_word(gone: &[&Key]) -> String {
+    let mut digest = Sha256::new();
+    for key in gone {
+        digest.update(&key.name);
+        digest.update([0]);
+    }
+    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -270,7 +283,7 @@ mod tests {
                 "spec": {"schedule": "0 1 * * *"},
             }),
             at_creation: None,
-            conditions: None,
+            gate: None,
         }
     }
 
@@ -304,7 +317,7 @@ mod tests {
         newest_completed: BTreeMap<String, String>,
         memory: Memory,
         drift: Drift,
-        prune: PruneWord,
+        prune_word: Option<String>,
         cluster_name: Option<&'static str>,
         approved: BTreeSet<String>,
     }
@@ -316,7 +329,7 @@ mod tests {
             newest_completed: BTreeMap::new(),
             memory: Memory::default(),
             drift: Drift::Revert,
-            prune: PruneWord::NotGiven,
+            prune_word: None,
             cluster_name: Some("prod"),
             approved: BTreeSet::new(),
         }
@@ -336,7 +349,7 @@ mod tests {
                 newest_completed: &self.newest_completed,
                 memory: &self.memory,
                 drift: self.drift,
-                prune: self.prune,
+                prune_word: self.prune_word.as_deref(),
                 cluster_name: self.cluster_name,
                 approved: &self.approved,
             };
@@ -494,19 +507,19 @@ mod tests {
 
     fn restore() -> Desired {
         Desired {
-            conditions: Some(RestoreConditions {
+            gate: Some(RestoreGate {
                 approval: Approval::Automatic,
                 clusters: vec!["staging".to_owned(), "prod".to_owned()],
                 not_after: Some(now()),
-                from: RestoreFrom::Backup,
+                from: RestoreFrom::Backup("shop-nightly-20261123000000".to_owned()),
             }),
             ..desired(Kind::Restore, "drill-12345678")
         }
     }
 
-    fn restore_with(change: impl FnOnce(&mut RestoreConditions)) -> Round {
+    fn restore_with(change: impl FnOnce(&mut RestoreGate)) -> Round {
         let mut restore = restore();
-        change(restore.conditions.as_mut().unwrap());
+        change(restore.gate.as_mut().unwrap());
         round([restore])
     }
 
@@ -517,7 +530,7 @@ mod tests {
 
     #[test]
     fn a_restore_waits_for_its_cluster_its_time_and_its_approval() {
-        let elsewhere = restore_with(|conditions| conditions.clusters = vec!["staging".to_owned()]);
+        let elsewhere = restore_with(|gate| gate.clusters = vec!["staging".to_owned()]);
         let clusters = vec!["staging".to_owned()];
         assert_eq!(elsewhere.step(), Step::Leave(LeaveReason::OtherCluster { clusters }));
 
@@ -526,13 +539,14 @@ mod tests {
         assert_eq!(nameless.step(), Step::Leave(LeaveReason::ClusterHasNoName));
 
         let not_after = now() - TimeDelta::seconds(1);
-        let late = restore_with(|conditions| conditions.not_after = Some(not_after));
+        let late = restore_with(|gate| gate.not_after = Some(not_after));
         assert_eq!(late.step(), Step::Leave(LeaveReason::TooLate { not_after }));
 
-        let mut manual = restore_with(|conditions| conditions.approval = Approval::Manual);
-        assert_eq!(manual.step(), Step::Leave(LeaveReason::AwaitsApproval));
+        let mut manual = restore_with(|gate| gate.approval = Approval::Manual);
+        let waits = Step::Leave(LeaveReason::AwaitsApproval { content_hash: "h1".to_owned() });
+        assert_eq!(manual.step(), waits);
         manual.approved.insert("another-00000000".to_owned());
-        assert_eq!(manual.step(), Step::Leave(LeaveReason::AwaitsApproval));
+        assert_eq!(manual.step(), waits);
         manual.approved.insert("drill-12345678".to_owned());
         assert_eq!(manual.step(), Step::CreateOnce);
     }
@@ -540,8 +554,8 @@ mod tests {
     #[test]
     fn a_restore_of_the_latest_backup_waits_for_one_and_pins_it() {
         let schedule = "shop-nightly".to_owned();
-        let mut latest = restore_with(|conditions| {
-            conditions.from = RestoreFrom::LatestOf { schedule: "shop-nightly".to_owned() };
+        let mut latest = restore_with(|gate| {
+            gate.from = RestoreFrom::LatestOf { schedule: "shop-nightly".to_owned() };
         });
         assert_eq!(latest.step(), Step::Leave(LeaveReason::NoCompletedBackup { schedule: schedule.clone() }));
         let backup = "shop-nightly-20261123000000".to_owned();
@@ -569,11 +583,18 @@ mod tests {
         {
             assert_eq!(pruned(&gone(count, kept)), expected, "{count} gone, {kept} kept");
         }
-        let held = gone(4, 0).actions();
-        assert_eq!(held[0].step, Step::Leave(LeaveReason::PruneHeld { gone: 4, of: 4 }));
-        let mut allowed = gone(4, 0);
-        allowed.prune = PruneWord::Given;
-        assert_eq!(pruned(&allowed), 4);
+        let mut asked = gone(4, 0);
+        let Step::Leave(LeaveReason::PruneHeld { gone: 4, of: 4, word }) = asked.actions().remove(0).step
+        else {
+            panic!("not held: {:?}", asked.actions());
+        };
+        asked.prune_word = Some(word.clone());
+        assert_eq!(pruned(&asked), 4);
+        let mut another = gone(5, 0);
+        another.prune_word = Some(word);
+        assert_eq!(pruned(&another), 0, "a word for other removals");
+        another.prune_word = Some("true".to_owned());
+        assert_eq!(pruned(&another), 5);
     }
 
     #[test]

@@ -1,22 +1,25 @@
 //! The objects that publishing deals with: what a policy set asks for, and what the cluster has.
 //!
-//! Values only. `observe` makes [`Live`] from the cluster, `desired` makes [`Desired`] from compiled manifests.
+//! Values only. `observe` makes [`Live`] from the cluster, the policy crate compiles
+//! what becomes [`Desired`].
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use holdfast_policy::compile::{Manifest, PublishMode, RestoreGate};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-/// Labels and annotations by which generated objects are told apart.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-pub const MANAGED_BY_HOLDFAST: &str = "holdfast";
-pub const SOURCE: &str = "holdfast.dev/source";
-pub const POLICY: &str = "holdfast.dev/policy";
-pub const CONTENT_HASH: &str = "holdfast.dev/content-hash";
+/// Labels by which generated objects are told apart.
+pub use holdfast_policy::annotations::{CONTENT_HASH, POLICY, SOURCE};
+
 /// On an object that Holdfast did not make: the source that may take it over.
 pub const ADOPT: &str = "holdfast.dev/adopt";
+
+/// On a PolicySet: lets a Restore happen, by its content hash.
+pub const APPROVE: &str = "holdfast.dev/approve";
+/// On a PolicySet: lets many Schedules go at once.
+pub const ALLOW_PRUNE: &str = "holdfast.dev/allow-prune";
 
 /// The field manager under which a source applies.
 pub fn field_manager(source: &str) -> String {
@@ -139,32 +142,30 @@ pub struct Desired {
     /// What is set when the object is created and belongs to others from then on.
     pub at_creation: Option<Value>,
     /// For a Restore: what must hold before it may be created.
-    pub conditions: Option<RestoreConditions>,
+    pub gate: Option<RestoreGate>,
 }
 
-/// When a Restore that a policy asks for may be created.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RestoreConditions {
-    pub approval: Approval,
-    pub clusters: Vec<String>,
-    pub not_after: Option<DateTime<Utc>>,
-    pub from: RestoreFrom,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Approval {
-    Manual,
-    Automatic,
-}
-
-/// Which backup a Restore takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RestoreFrom {
-    Backup,
-    /// The newest completed one of this Schedule, looked up when the Restore is created.
-    LatestOf {
-        schedule: String,
-    },
+impl From<Manifest> for Desired {
+    fn from(manifest: Manifest) -> Desired {
+        let Manifest {
+            api_version: _,
+            kind,
+            namespace: _,
+            name,
+            policy,
+            content_hash,
+            value,
+            at_creation,
+            publish,
+        } = manifest;
+        let kind = Kind::from_name(&kind).expect("policies compile to these kinds only, as their tests show");
+        let gate = match publish {
+            PublishMode::CreateOnceThrough(gate) => Some(gate),
+            // The kind says as much.
+            PublishMode::Apply | PublishMode::CreateWhenMissing | PublishMode::CreateOnce => None,
+        };
+        Desired { key: Key { kind, name }, policy, content_hash, value, at_creation, gate }
+    }
 }
 
 /// What the cluster has, as far as publishing needs to know it.

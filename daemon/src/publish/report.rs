@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::act::Outcome;
 use super::conflict::FieldConflict;
 use super::decide::{ApplyReason, LeaveReason};
-use super::object::Key;
+use super::object::{ALLOW_PRUNE, APPROVE, Key};
 
 /// The outcome of every object that a source asks for or once made.
 #[derive(Debug, Default)]
@@ -25,6 +25,13 @@ pub struct Report {
 pub struct Notice {
     pub reason: &'static str,
     pub note: String,
+}
+
+impl Notice {
+    /// Whether a policy is not in force because of it, rather than waiting as it says itself.
+    pub fn keeps_from_ready(&self) -> bool {
+        matches!(self.reason, "Conflict" | "Failed" | "NotOurs" | "BeingDeleted" | "ClusterHasNoName")
+    }
 }
 
 impl Report {
@@ -76,7 +83,9 @@ fn notice(outcome: &Outcome) -> Option<Notice> {
                 ("Drift", format!("changed by somebody: {}", fields.join(", ")))
             }
             LeaveReason::BeingDeleted => ("BeingDeleted", "waits until its deletion is over".to_owned()),
-            LeaveReason::AwaitsApproval => ("AwaitsApproval", "the restore waits to be approved".to_owned()),
+            LeaveReason::AwaitsApproval { content_hash } => {
+                ("AwaitsApproval", format!("the restore waits for {APPROVE}={content_hash} on its PolicySet"))
+            }
             LeaveReason::ClusterHasNoName => (
                 "ClusterHasNoName",
                 "the restore names its clusters, and this one has no --cluster-name".to_owned(),
@@ -87,10 +96,11 @@ fn notice(outcome: &Outcome) -> Option<Notice> {
             LeaveReason::NoCompletedBackup { schedule } => {
                 ("NoCompletedBackup", format!("schedule {schedule} has no completed backup yet"))
             }
-            LeaveReason::PruneHeld { gone, of } => (
+            LeaveReason::PruneHeld { gone, of, word } => (
                 "PruneHeld",
                 format!(
-                    "{gone} of {of} schedules are no longer asked for; removing so many waits for a word"
+                    "{gone} of {of} schedules are no longer asked for; removing so many waits for \
+                     {ALLOW_PRUNE}={word} on their PolicySet"
                 ),
             ),
             LeaveReason::NotPruned => {

@@ -1,0 +1,47 @@
+//! Policy files named on the command line: reads them, and writes what commands have to say about them.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use holdfast_policy::parse::SourceFile;
+
+use crate::intake::directory;
+use crate::intake::source::SourceProblem;
+
+/// Exit codes of the commands that read policies.
+pub const CLEAN: ExitCode = ExitCode::SUCCESS;
+pub const PROBLEMS: u8 = 1;
+pub const COULD_NOT_RUN: u8 = 2;
+
+/// All policy files below the paths, each once, as one set.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceFile>, SourceProblem> {
+    let mut seen = BTreeSet::new();
+    let mut files = Vec::new();
+    for path in paths {
+        for file in directory::read(path, Duration::ZERO).outcome?.files {
+            // A file that went away since is told apart by its name.
+            let real = std::fs::canonicalize(&file.name).unwrap_or_else(|_| PathBuf::from(&file.name));
+            if seen.insert(real) {
+                files.push(file);
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Writes to standard output. A reader that went away, such as `head`, is no failure.
+pub fn print(text: &str) -> std::io::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Reports on standard error why a command could not run, with its causes.
+pub fn could_not_run(error: impl Into<anyhow::Error>) -> ExitCode {
+    eprintln!("error: {:#}", error.into());
+    ExitCode::from(COULD_NOT_RUN)
+}

@@ -1,0 +1,192 @@
+//! Policies in ConfigMaps: one by name, or all that a label selects in one namespace.
+//!
+//! In: which ConfigMaps. Out: what their keys `*.yaml` and `*.yml` hold together, whenever that changes. The API
+//! server's watch tells of changes; a change of several ConfigMaps is taken when it has come to rest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use holdfast_policy::parse::SourceFile;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::Api;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use super::directory::is_policy_file;
+use super::source::{SourceProblem, SourceSnapshot};
+use super::watch::{Outcome, Update};
+
+/// What is applied together arrives within this …
+const QUIET: Duration = Duration::from_millis(300);
+/// … and is not waited for longer than this.
+const QUIET_AT_MOST: Duration = Duration::from_secs(1);
+/// The API server bounds a ConfigMap; this bounds all of a source together.
+const TOTAL_BYTES: u64 = 128 << 20;
+
+/// The ConfigMaps that make a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigMaps {
+    pub namespace: String,
+    pub which: Which,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    Named(String),
+    /// A label selector, as `kubectl get -l` takes it.
+    Labelled(String),
+}
+
+impl fmt::Display for ConfigMaps {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.which {
+            Which::Named(name) => write!(formatter, "ConfigMap {}/{name}", self.namespace),
+            Which::Labelled(selector) => {
+                write!(formatter, "ConfigMaps in {} with {selector}", self.namespace)
+            }
+        }
+    }
+}
+
+/// Sends what the ConfigMaps hold, and again whenever that changes. Ends when nobody listens any more.
+pub async fn follow(source: usize, maps: ConfigMaps, client: kube::Client, updates: mpsc::Sender<Update>) {
+    let api: Api<ConfigMap> = Api::namespaced(client, &maps.namespace);
+    let config = match &maps.which {
+        Which::Named(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
+        Which::Labelled(selector) => watcher::Config::default().labels(selector),
+    };
+    let mut events = watcher(api, config).default_backoff().boxed();
+    let mut held: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut listed: Option<BTreeMap<String, BTreeMap<String, String>>> = None;
+    let mut complete = false;
+    let mut broken = false;
+    let mut sent: Option<String> = None;
+    let mut settle: Option<(Instant, Instant)> = None;
+    loop {
+        // Nothing is waited for until something has changed; then until it is quiet.
+        let event = match settle {
+            None => events.try_next().await,
+            Some((quiet, end)) => match timeout_at(quiet.min(end), events.try_next()).await {
+                Ok(event) => event,
+                Err(_) => {
+                    settle = None;
+                    let outcome = outcome(&maps, &held);
+                    let mark = match &outcome {
+                        Ok(snapshot) => snapshot.revision.clone(),
+                        Err(problem) => problem.to_string(),
+                    };
+                    if sent.as_ref() != Some(&mark) {
+                        if updates.send(Update { source, outcome }).await.is_err() {
+                            return;
+                        }
+                        sent = Some(mark);
+                    }
+                    continue;
+                }
+            },
+        };
+        match event {
+            Ok(None) => return,
+            Err(error) => {
+                if !broken {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(source = %maps, error, "watching policies failed, trying on");
+                    broken = true;
+                }
+                continue;
+            }
+            Ok(Some(watcher::Event::Init)) => listed = Some(BTreeMap::new()),
+            Ok(Some(watcher::Event::InitApply(map))) => {
+                let (name, files) = files(map);
+                listed.get_or_insert_default().insert(name, files);
+            }
+            Ok(Some(watcher::Event::InitDone)) => {
+                held = listed.take().unwrap_or_default();
+                complete = true;
+            }
+            Ok(Some(watcher::Event::Apply(map))) => {
+                let (name, files) = files(map);
+                held.insert(name, files);
+            }
+            Ok(Some(watcher::Event::Delete(map))) => {
+                held.remove(&map.metadata.name.unwrap_or_default());
+            }
+        }
+        if broken {
+            info!(source = %maps, "watching policies works again");
+            broken = false;
+        }
+        if complete && listed.is_none() {
+            let now = Instant::now();
+            let end = settle.map_or(now + QUIET_AT_MOST, |(_, end)| end);
+            settle = Some((now + QUIET, end));
+        }
+    }
+}
+
+fn files(map: ConfigMap) -> (String, BTreeMap<String, String>) {
+    let mut files = map.data.unwrap_or_default();
+    files.retain(|key, _| is_policy_file(key.as_ref()));
+    (map.metadata.name.unwrap_or_default(), files)
+}
+
+fn outcome(maps: &ConfigMaps, held: &BTreeMap<String, BTreeMap<String, String>>) -> Outcome {
+    if held.is_empty() {
+        return Err(SourceProblem::NoConfigMap { maps: maps.to_string() });
+    }
+    let mut files = Vec::new();
+    let mut total = 0;
+    for (map, keys) in held {
+        for (key, text) in keys {
+            total += text.len() as u64;
+            let name = format!("configmap/{}/{map}/{key}", maps.namespace);
+            files.push(SourceFile { name, text: text.clone() });
+        }
+    }
+    if total > TOTAL_BYTES {
+        return Err(SourceProblem::TooLarge { path: maps.to_string().into(), limit: TOTAL_BYTES });
+    }
+    if files.is_empty() {
+        return Err(SourceProblem::Empty { path: maps.to_string().into() });
+    }
+    Ok(SourceSnapshot::new(files))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn maps() -> ConfigMaps {
+        ConfigMaps { namespace: "velero".to_owned(), which: Which::Labelled("a=b".to_owned()) }
+    }
+
+    fn map(name: &str, keys: &[(&str, &str)]) -> ConfigMap {
+        let data = keys.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
+        let mut map = ConfigMap { data: Some(data.collect()), ..ConfigMap::default() };
+        map.metadata.name = Some(name.to_owned());
+        map
+    }
+
+    #[test]
+    fn the_policy_files_of_all_config_maps_make_one_set() {
+        let held = [
+            map("b", &[("shop.yaml", "1"), ("README", "no"), ("shop_test.yaml", "no")]),
+            map("a", &[("x.yml", "2")]),
+        ];
+        let snapshot = outcome(&maps(), &held.into_iter().map(files).collect()).unwrap();
+        let files: Vec<_> = snapshot.files.iter().map(|f| (f.name.as_str(), f.text.as_str())).collect();
+        assert_eq!(files, [("configmap/velero/a/x.yml", "2"), ("configmap/velero/b/shop.yaml", "1")]);
+    }
+
+    #[test]
+    fn no_config_map_and_none_with_policies_are_problems() {
+        let none = outcome(&maps(), &BTreeMap::new()).unwrap_err();
+        assert_eq!(none.to_string(), "found no ConfigMaps in velero with a=b");
+        let held = BTreeMap::from([files(map("a", &[("README", "no")]))]);
+        assert!(matches!(outcome(&maps(), &held), Err(SourceProblem::Empty { .. })));
+    }
+}

@@ -1,0 +1,154 @@
+//! One round of publishing for every source, and what its PolicySet then says.
+//!
+//! In: the states. Out: requests of `publish`, statuses on the board, and the time until the next round. What a
+//! person wrote on a PolicySet is read here.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::{info, warn};
+
+use super::board::Board;
+use super::in_force::{State, Wait};
+use super::status::status;
+use crate::clock::Clock;
+use crate::publish::act::Outcome;
+use crate::publish::decide::LeaveReason;
+use crate::publish::object::{ALLOW_PRUNE, APPROVE};
+use crate::publish::report::Report;
+use crate::publish::{Publisher, Request};
+
+/// Look at everything this often, even if nothing seems to have happened: restores wait for times and backups.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+/// A round with failures is tried again after this, then after twice as long, and so on.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// Gives the time until the next round is due.
+pub async fn round(
+    states: &mut [State],
+    publisher: &Publisher,
+    board: Option<&Board>,
+    clock: &Clock,
+) -> Duration {
+    let mut pause = AT_LEAST_EVERY;
+    for state in states {
+        publish(state, publisher, board, clock()).await;
+        pause = pause.min(until_next(state, clock()));
+        if let Some(board) = board {
+            tell(state, board, clock()).await;
+        }
+    }
+    pause
+}
+
+/// What people wrote on a PolicySet.
+#[derive(Debug, Default)]
+struct Words {
+    prune: Option<String>,
+    approve: BTreeSet<String>,
+}
+
+impl Words {
+    fn read(state: &State, board: Option<&Board>) -> Words {
+        let set = board.and_then(|board| board.get(&state.name));
+        let mut annotations = set.and_then(|set| set.metadata.annotations).unwrap_or_default();
+        let approve = annotations.remove(APPROVE).unwrap_or_default();
+        let hashes = approve.split([',', ' ']).filter(|hash| !hash.is_empty());
+        Words { prune: annotations.remove(ALLOW_PRUNE), approve: hashes.map(str::to_owned).collect() }
+    }
+}
+
+async fn publish(state: &mut State, publisher: &Publisher, board: Option<&Board>, now: DateTime<Utc>) {
+    let Some(in_force) = &state.in_force else { return };
+    let set = &in_force.set;
+    let words = Words::read(state, board);
+    let gated = set.desired.iter().filter(|desired| desired.gate.is_some());
+    let approved = gated
+        .filter(|desired| words.approve.contains(&desired.content_hash))
+        .map(|desired| desired.key.name.clone())
+        .collect();
+    let request = Request {
+        source: state.name.as_str(),
+        desired: &set.desired,
+        drift: set.drift,
+        prune_word: words.prune.as_deref(),
+        approved: &approved,
+        notices: &state.round.notices,
+    };
+    match publisher.publish(&request, &mut state.memory, now).await {
+        Ok(report) => {
+            let (changes, failures) = (report.changes(), report.failures());
+            if changes > 0 {
+                info!(source = %state.name, changes, failures, "published policies");
+            }
+            let revision = set.revision.clone();
+            take_in(state, &report, revision);
+            if let Some(board) = board.filter(|_| words.prune.is_some() && removed(&report) > 0)
+                && let Err(error) = board.consume(&state.name, ALLOW_PRUNE).await
+            {
+                warn!(source = %state.name, error = &error as &dyn std::error::Error, "an allowed removal stays allowed");
+            }
+        }
+        Err(problem) => {
+            let problem = &problem as &dyn std::error::Error;
+            warn!(source = %state.name, problem, "could not compare policies with the cluster");
+            state.round.failures += 1;
+        }
+    }
+}
+
+fn take_in(state: &mut State, report: &Report, revision: String) {
+    let round = &mut state.round;
+    if report.failures() == 0 {
+        round.failures = 0;
+        round.published = Some(revision);
+    } else {
+        round.failures += 1;
+    }
+    round.notices = report.notices();
+    round.waiting.clear();
+    for (key, outcome) in &report.outcomes {
+        let wait = match outcome {
+            Outcome::Left(LeaveReason::AwaitsApproval { content_hash }) => {
+                Wait::Approval { restore: key.name.clone(), content_hash: content_hash.clone() }
+            }
+            Outcome::Left(LeaveReason::PruneHeld { gone, of, word }) => {
+                Wait::Removal { gone: *gone, of: *of, word: word.clone() }
+            }
+            Outcome::Left(_)
+            | Outcome::Applied { .. }
+            | Outcome::Created
+            | Outcome::Refused(_)
+            | Outcome::Pruned
+            | Outcome::Failed(_) => continue,
+        };
+        // A large removal is one thing to allow, however many objects wait for it.
+        if round.waiting.last() != Some(&wait) {
+            round.waiting.push(wait);
+        }
+    }
+}
+
+fn removed(report: &Report) -> usize {
+    report.outcomes.values().filter(|outcome| matches!(outcome, Outcome::Pruned)).count()
+}
+
+async fn tell(state: &State, board: &Board, now: DateTime<Utc>) {
+    let written = board
+        .write(&state.name, &state.origin, |before, generation| status(state, before, generation, now))
+        .await;
+    if let Err(error) = written {
+        warn!(source = %state.name, error = &error as &dyn std::error::Error, "could not tell the state of a source");
+    }
+}
+
+fn until_next(state: &State, now: DateTime<Utc>) -> Duration {
+    let retry = match state.round.failures.checked_sub(1) {
+        Some(doublings) => FIRST_RETRY * 2_u32.pow(doublings.min(6)),
+        None => AT_LEAST_EVERY,
+    };
+    let refused = state.memory.next_retry().map(|at| (at - now).max(TimeDelta::zero()));
+    let refused = refused.and_then(|wait| wait.to_std().ok()).unwrap_or(AT_LEAST_EVERY);
+    retry.min(refused).min(AT_LEAST_EVERY)
+}
