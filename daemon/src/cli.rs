@@ -39,9 +39,19 @@ pub enum Command {
     Version(version::Args),
 }
 
-/// Parses the arguments and carries the command out.
-pub fn main() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
+/// Parses the arguments, carries the command out and tells on standard error why it could not.
+pub fn main() -> ExitCode {
+    match carry_out(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("holdfast: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Run(args) => run::run(*args),
         Command::Crds(args) => crds::run(args),
         Command::Check(args) => check::run(args),

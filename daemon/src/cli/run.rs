@@ -1,10 +1,184 @@
-//! `holdfast run`.
+//! `holdfast run`: the flags of the daemon, its log and its runtime.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+use anyhow::Context;
+use clap::ValueEnum;
+use holdfast_policy::duration::GoDuration;
+use tracing_subscriber::EnvFilter;
 
-pub fn run(Args {}: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+use crate::app::{self, ListenAddress, Mode};
+use crate::clock;
+use crate::controllers::OnRestart;
+use crate::controllers::schedule::FirstRun;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The namespace of Holdfast and of all resources of velero.io.
+    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
+    namespace: String,
+    /// The name of this cluster in buckets that it shares with others.
+    #[arg(long)]
+    cluster_name: Option<String>,
+    /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// A directory of policy files to keep published; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    policies: Vec<PathBuf>,
+    /// What is done in this cluster.
+    #[arg(long, value_enum, default_value_t = ModeArg::Full)]
+    mode: ModeArg,
+    /// Create the CustomResourceDefinitions of velero.io that the cluster lacks.
+    #[arg(long)]
+    install_crds: bool,
+    /// Where /metrics, /healthz and /readyz are served: HOST:PORT, :PORT or none.
+    #[arg(long, default_value = ":8085")]
+    metrics_address: ListenAddress,
+    /// How many backups run at a time.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    concurrent_backups: u32,
+    /// How many restores run at a time.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    concurrent_restores: u32,
+    /// What happens to runs that were in progress when the daemon stopped.
+    #[arg(long, value_enum, default_value_t = OnRestartArg::Resume)]
+    on_restart: OnRestartArg,
+    /// How often a location without a frequency of its own is checked; 0 means once.
+    #[arg(long, default_value = "1m")]
+    store_validation_frequency: GoDuration,
+    /// How long a backup without a ttl of its own is kept.
+    #[arg(long, default_value = "720h")]
+    default_backup_ttl: GoDuration,
+    /// How long the asynchronous operations of a backup or restore may take where it does not say.
+    #[arg(long, default_value = "4h")]
+    default_item_operation_timeout: GoDuration,
+    /// The location of backups that name none, where no location is marked as the default.
+    #[arg(long, default_value = "default")]
+    default_backup_storage_location: String,
+    /// Whether a schedule that does not say skips its first backup.
+    #[arg(long)]
+    schedule_skip_immediately: bool,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// The least severe level that is logged.
+    #[arg(long, value_enum, default_value_t = LogLevel::Info)]
+    log_level: LogLevel,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeArg {
+    /// Publish policies and carry them out.
+    Full,
+    /// Publish policies only: somebody else carries them out.
+    Policy,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnRestartArg {
+    /// They are taken up again.
+    Resume,
+    /// They have failed.
+    Fail,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    #[value(alias = "warn")]
+    Warning,
+    #[value(alias = "fatal", alias = "panic")]
+    Error,
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    start_log(args.log_format, args.log_level)?;
+    // Fails only where a provider is installed already, which then is this one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    runtime.block_on(app::run(options(args)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(args: Args) -> app::Options {
+    let Args {
+        namespace,
+        cluster_name,
+        kubeconfig,
+        policies,
+        mode,
+        install_crds,
+        metrics_address,
+        concurrent_backups,
+        concurrent_restores,
+        on_restart,
+        store_validation_frequency,
+        default_backup_ttl,
+        default_item_operation_timeout,
+        default_backup_storage_location,
+        schedule_skip_immediately,
+        log_format: _,
+        log_level: _,
+    } = args;
+    app::Options {
+        namespace,
+        cluster_name,
+        kubeconfig,
+        policies,
+        mode: match mode {
+            ModeArg::Full => Mode::Full,
+            ModeArg::Policy => Mode::Policy,
+        },
+        crds: if install_crds { app::crds::Absent::Create } else { app::crds::Absent::Refuse },
+        metrics_address,
+        concurrent_backups: concurrent_backups as usize,
+        concurrent_restores: concurrent_restores as usize,
+        on_restart: match on_restart {
+            OnRestartArg::Resume => OnRestart::Resume,
+            OnRestartArg::Fail => OnRestart::Fail,
+        },
+        store_validation_frequency,
+        default_backup_ttl,
+        default_item_operation_timeout,
+        default_backup_storage_location,
+        first_run: if schedule_skip_immediately { FirstRun::Skip } else { FirstRun::AtOnce },
+        clock: clock::system(),
+    }
+}
+
+fn start_log(format: LogFormat, level: LogLevel) -> anyhow::Result<()> {
+    let directive = match level {
+        LogLevel::Trace => "trace",
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warning => "warn",
+        LogLevel::Error => "error",
+    };
+    // HTTP libraries log every request below info; that is only wanted when everything is.
+    let filter = match level {
+        LogLevel::Trace => EnvFilter::new(directive),
+        LogLevel::Debug | LogLevel::Info | LogLevel::Warning | LogLevel::Error => {
+            EnvFilter::try_new(format!("warn,holdfast={directive}"))?
+        }
+    };
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let started = match format {
+        LogFormat::Text => log.with_ansi(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }

@@ -1,0 +1,123 @@
+//! One run of a backup, from a claimed Backup in progress to its files in the bucket.
+//!
+//! Takes a validated Backup and an open store, gives how it ended. Everything but `velero-backup.json` is written by the
+//! engine; that file, which makes a backup of the others, is written when the run's end was noted in the cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use holdfast_policy::velero;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::controllers::stores::{Stores, reason};
+use crate::controllers::watched::Watched;
+use crate::engine;
+use crate::engine::backup::{BackupRun, Outcome, Progress};
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything but `velero-backup.json` is in the bucket.
+    Done {
+        outcome: Outcome,
+    },
+    Failed {
+        reason: String,
+    },
+    /// It was asked to end, and left nothing in the bucket.
+    Stopped,
+}
+
+/// How the writing of `velero-backup.json` ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completion {
+    Written { at: DateTime<Utc> },
+    NotWritten { reason: String },
+}
+
+/// Whether an earlier attempt may have left files behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    First,
+    AfterRestart,
+}
+
+pub(super) struct Work {
+    pub(super) backup: Arc<velero::Backup>,
+    pub(super) location: Arc<velero::BackupStorageLocation>,
+    pub(super) attempt: Attempt,
+    pub(super) stores: Stores,
+    pub(super) cluster: Cluster,
+    pub(super) backups: Arc<Watched<velero::Backup>>,
+    pub(super) clock: Clock,
+}
+
+/// How often the progress of a run is written into its status.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(work: Work, cancel: CancellationToken) -> End {
+    match attempt(&work, cancel.clone()).await {
+        Err(_) if cancel.is_cancelled() => End::Stopped,
+        Ok(end) => end,
+        Err(reason) => End::Failed { reason },
+    }
+}
+
+async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> {
+    let name = work.backup.metadata.name.clone().unwrap_or_default();
+    let store = work.stores.open(&work.location).await.map_err(|error| reason(&error))?;
+    if work.attempt == Attempt::AfterRestart {
+        let exists = store.backup_exists(&name).await.map_err(|error| reason(&error))?;
+        // Without `velero-backup.json` what is in the folder is what our earlier attempt left.
+        if !exists {
+            store.delete_backup_folder(&name).await.map_err(|error| reason(&error))?;
+        }
+    }
+    let (progress, seen) = watch::channel(Progress::default());
+    let engine = engine::backup::run(BackupRun {
+        backup: work.backup.as_ref().clone(),
+        cluster: work.cluster.clone(),
+        store,
+        clock: work.clock.clone(),
+        progress,
+        cancel,
+    });
+    let outcome = tokio::select! {
+        outcome = engine => outcome.map_err(|error| reason(&error))?,
+        never = show(&work.backups, &work.backup, seen) => match never {},
+    };
+    Ok(End::Done { outcome })
+}
+
+/// Writes progress into the status for as long as the run lasts.
+async fn show(
+    backups: &Watched<velero::Backup>,
+    backup: &velero::Backup,
+    mut seen: watch::Receiver<Progress>,
+) -> std::convert::Infallible {
+    let name = backup.metadata.name.as_deref().unwrap_or_default();
+    loop {
+        tokio::time::sleep(PROGRESS_EVERY).await;
+        if seen.changed().await.is_err() {
+            // The engine has dropped its end and is about to return.
+            std::future::pending::<()>().await;
+        }
+        let progress = *seen.borrow_and_update();
+        let Some(before) = backups.get(name).filter(|now| now.metadata.uid == backup.metadata.uid) else {
+            continue;
+        };
+        let mut after = before.as_ref().clone();
+        after.status.progress = Some(velero::BackupProgress {
+            total_items: progress.total as i64,
+            items_backed_up: progress.done as i64,
+        });
+        if let Err(error) = backups.patch(&before, &after).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(backup = name, error, "progress not written");
+        }
+    }
+}

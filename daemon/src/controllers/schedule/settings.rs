@@ -1,0 +1,150 @@
+//! How a Schedule wants to be run, beyond what Velero's spec can say.
+//!
+//! Takes the `holdfast.dev/` annotations of a Schedule, gives settings or everything that is wrong with them: one that
+//! can't be read is refused, because a backup that was thought to be made would not be.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use holdfast_policy::duration::GoDuration;
+
+pub const CATCH_UP: &str = "holdfast.dev/catch-up";
+pub const STARTING_DEADLINE: &str = "holdfast.dev/starting-deadline";
+pub const CONCURRENCY_POLICY: &str = "holdfast.dev/concurrency-policy";
+pub const MAX_RUNTIME: &str = "holdfast.dev/max-runtime";
+pub const JITTER: &str = "holdfast.dev/jitter";
+
+/// What a Schedule without annotations gets is what Velero does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    pub catch_up: CatchUp,
+    pub overlap: Overlap,
+    /// How late a run may start; later it counts as missed.
+    pub starting_deadline: Option<chrono::Duration>,
+    /// After this a run that has not finished no longer holds up the next.
+    pub max_runtime: Option<chrono::Duration>,
+    /// The width of the window over which schedules are spread.
+    pub jitter: Option<chrono::Duration>,
+}
+
+/// What happens to runs that were missed while nobody could start them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CatchUp {
+    None,
+    #[default]
+    Last,
+}
+
+/// What happens to a run that is due while an earlier one of the same schedule has not finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is skipped.
+    Forbid,
+    /// It starts when the earlier one has finished.
+    #[default]
+    Queue,
+}
+
+impl Settings {
+    pub fn read(annotations: &BTreeMap<String, String>) -> Result<Settings, Vec<String>> {
+        let mut errors = Vec::new();
+        let catch_up = choice(annotations, CATCH_UP, &[("None", CatchUp::None), ("Last", CatchUp::Last)]);
+        let overlap = choice(
+            annotations,
+            CONCURRENCY_POLICY,
+            &[("Forbid", Overlap::Forbid), ("Queue", Overlap::Queue)],
+        );
+        let settings = Settings {
+            catch_up: catch_up.unwrap_or_else(|error| refuse(&mut errors, error)).unwrap_or_default(),
+            overlap: overlap.unwrap_or_else(|error| refuse(&mut errors, error)).unwrap_or_default(),
+            starting_deadline: duration(annotations, STARTING_DEADLINE)
+                .unwrap_or_else(|error| refuse(&mut errors, error)),
+            max_runtime: duration(annotations, MAX_RUNTIME)
+                .unwrap_or_else(|error| refuse(&mut errors, error)),
+            jitter: duration(annotations, JITTER).unwrap_or_else(|error| refuse(&mut errors, error)),
+        };
+        if errors.is_empty() { Ok(settings) } else { Err(errors) }
+    }
+}
+
+fn refuse<T>(errors: &mut Vec<String>, error: String) -> Option<T> {
+    errors.push(error);
+    None
+}
+
+fn choice<T: Copy>(
+    annotations: &BTreeMap<String, String>,
+    key: &str,
+    choices: &[(&str, T)],
+) -> Result<Option<T>, String> {
+    let Some(text) = annotations.get(key) else { return Ok(None) };
+    match choices.iter().find(|(name, _)| name == text) {
+        Some((_, value)) => Ok(Some(*value)),
+        None => {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            Err(format!("annotation {key}: `{text}` is none of {}", names.join(", ")))
+        }
+    }
+}
+
+fn duration(annotations: &BTreeMap<String, String>, key: &str) -> Result<Option<chrono::Duration>, String> {
+    let Some(text) = annotations.get(key) else { return Ok(None) };
+    let duration = GoDuration::from_str(text).map_err(|error| format!("annotation {key}: {error}"))?;
+    if duration.is_zero() {
+        return Ok(None);
+    }
+    match duration.as_std().and_then(|positive| chrono::Duration::from_std(positive).ok()) {
+        Some(positive) => Ok(Some(positive)),
+        None => Err(format!("annotation {key}: `{text}` is negative")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn annotations(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn without_annotations_a_schedule_behaves_as_in_velero() {
+        let settings = Settings::read(&BTreeMap::new()).unwrap();
+        assert_eq!(settings.catch_up, CatchUp::Last);
+        assert_eq!(settings.overlap, Overlap::Queue);
+        assert_eq!(settings.starting_deadline, None);
+    }
+
+    #[test]
+    fn all_annotations_are_read() {
+        let settings = Settings::read(&annotations(&[
+            (CATCH_UP, "None"),
+            (CONCURRENCY_POLICY, "Forbid"),
+            (STARTING_DEADLINE, "1h"),
+            (MAX_RUNTIME, "6h0m0s"),
+            (JITTER, "5m"),
+        ]))
+        .unwrap();
+        assert_eq!(
+            settings,
+            Settings {
+                catch_up: CatchUp::None,
+                overlap: Overlap::Forbid,
+                starting_deadline: Some(chrono::Duration::hours(1)),
+                max_runtime: Some(chrono::Duration::hours(6)),
+                jitter: Some(chrono::Duration::minutes(5)),
+            }
+        );
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let errors =
+            Settings::read(&annotations(&[(CATCH_UP, "all"), (JITTER, "-5m"), (MAX_RUNTIME, "soon")]))
+                .unwrap_err();
+        assert_eq!(errors.len(), 3);
+        assert_eq!(errors[0], "annotation holdfast.dev/catch-up: `all` is none of None, Last");
+        assert!(errors[1].contains(MAX_RUNTIME), "{}", errors[1]);
+        assert_eq!(errors[2], "annotation holdfast.dev/jitter: `-5m` is negative");
+    }
+}
