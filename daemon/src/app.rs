@@ -30,8 +30,8 @@ use crate::engine::backup::Defaults;
 pub mod crds;
 pub mod listen;
 
-pub use listen::ListenAddress;
 use listen::Health;
+pub use listen::ListenAddress;
 
 /// How long runs may take to leave nothing half-written behind; longer than it takes to abort an upload.
 const GRACE: Duration = Duration::from_secs(10);
@@ -67,7 +67,12 @@ pub enum Mode {
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    tracing::info!(version = version::TEXT, velero = version::VELERO, namespace = options.namespace, "starting");
+    tracing::info!(
+        version = version::TEXT,
+        velero = version::VELERO,
+        namespace = options.namespace,
+        "starting"
+    );
     let stop = stop_at_signals()?;
     let client = connect(options.kubeconfig.as_deref()).await?;
     require_namespace(&client, &options.namespace).await?;
@@ -147,14 +152,8 @@ async fn start_controllers(client: &Client, options: &Options, parts: &mut Parts
     let backups = watch(client, namespace, parts);
     let restores = watch(client, namespace, parts);
     let schedules = watch(client, namespace, parts);
-    let all_filled = async {
-        tokio::join!(
-            locations.filled(),
-            backups.filled(),
-            restores.filled(),
-            schedules.filled()
-        )
-    };
+    let all_filled =
+        async { tokio::join!(locations.filled(), backups.filled(), restores.filled(), schedules.filled()) };
     tokio::select! {
         _ = all_filled => (),
         () = parts.stop.cancelled() => return,

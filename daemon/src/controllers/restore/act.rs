@@ -44,7 +44,9 @@ pub(super) async fn act(controller: &Controller, registry: &Registry, step: Step
             Decision::Complete => complete(controller, &restore).await?,
             Decision::Cancel => registry.runs.cancel(uid(&restore)),
             Decision::RemoveFiles => remove_files(controller, registry, &restore).await?,
-            Decision::NoteRemoval { removal } => note_removal(controller, registry, &restore, &removal).await?,
+            Decision::NoteRemoval { removal } => {
+                note_removal(controller, registry, &restore, &removal).await?
+            }
             Decision::Wait { reason: _ } | Decision::LeaveAlone { owner: _ } => (),
         },
     }
@@ -68,8 +70,8 @@ async fn start(controller: &Controller, registry: &Registry, restore: &velero::R
             let config_maps: Api<ConfigMap> =
                 Api::namespaced(controller.cluster.client().clone(), &controller.namespace);
             let found = config_maps.get_opt(name).await;
-            let found =
-                found.map_err(|source| Error::Modifiers { name: name.to_owned(), source: Box::new(source) })?;
+            let found = found
+                .map_err(|source| Error::Modifiers { name: name.to_owned(), source: Box::new(source) })?;
             Some((name, found))
         }
         None => None,
@@ -105,7 +107,11 @@ async fn start(controller: &Controller, registry: &Registry, restore: &velero::R
 }
 
 /// Starts the run of a restore that is in progress and ours.
-async fn launch(controller: &Controller, registry: &Registry, restore: Arc<velero::Restore>) -> Result<(), Error> {
+async fn launch(
+    controller: &Controller,
+    registry: &Registry,
+    restore: Arc<velero::Restore>,
+) -> Result<(), Error> {
     let backup = source::backup_of(controller, &restore);
     let location = source::location_of(controller, &restore);
     let (Some(backup), Some(location)) = (backup, location) else {
@@ -203,9 +209,9 @@ async fn remove_files(
     }
     let stores = controller.stores.clone();
     let name = restore.name_any();
-    registry.removals.start(uid(restore), &name.clone(), |cancel| {
-        run::remove_files(name, location, stores, cancel)
-    });
+    registry
+        .removals
+        .start(uid(restore), &name.clone(), |cancel| run::remove_files(name, location, stores, cancel));
     Ok(())
 }
 

@@ -46,9 +46,15 @@ pub enum Location {
 /// What to do, and about what.
 #[derive(Debug, PartialEq)]
 pub enum Step {
-    Restore { restore: Arc<velero::Restore>, decision: Decision },
+    Restore {
+        restore: Arc<velero::Restore>,
+        decision: Decision,
+    },
     /// A run whose Restore is gone.
-    Run { uid: String, decision: OrphanDecision },
+    Run {
+        uid: String,
+        decision: OrphanDecision,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +66,9 @@ pub enum Decision {
     Resume,
     FailAfterRestart,
     /// The run has ended.
-    Finish { end: Arc<End> },
+    Finish {
+        end: Arc<End>,
+    },
     /// All is restored and its files are in the bucket.
     Complete,
     /// It is being deleted while it runs.
@@ -68,16 +76,24 @@ pub enum Decision {
     /// It is being deleted: its files go first.
     RemoveFiles,
     /// Its files are gone, or could not be removed.
-    NoteRemoval { removal: Arc<Removal> },
-    Wait { reason: Wait },
-    LeaveAlone { owner: Owner },
+    NoteRemoval {
+        removal: Arc<Removal>,
+    },
+    Wait {
+        reason: Wait,
+    },
+    LeaveAlone {
+        owner: Owner,
+    },
 }
 
 /// What a restore waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wait {
     LocationNotChecked,
-    SlotsTaken { by: usize },
+    SlotsTaken {
+        by: usize,
+    },
     RunUnderWay,
     RemovalUnderWay,
     /// Somebody else's finalizer.
@@ -110,9 +126,8 @@ pub fn decide(observed: &Observed) -> Vec<Step> {
 }
 
 fn orphans(observed: &Observed) -> Vec<Step> {
-    let known = |uid: &str| {
-        observed.restores.iter().any(|one| one.restore.metadata.uid.as_deref() == Some(uid))
-    };
+    let known =
+        |uid: &str| observed.restores.iter().any(|one| one.restore.metadata.uid.as_deref() == Some(uid));
     let runs = observed.runs.iter().map(|(uid, run)| (uid, run.ended.is_some()));
     let removals = observed.removals.iter().map(|(uid, run)| (uid, run.ended.is_some()));
     runs.chain(removals)
@@ -253,13 +268,17 @@ mod tests {
     #[test]
     fn a_location_that_nobody_has_checked_is_waited_for() {
         let waiting = Pending { location: Location::NotChecked, ..restore("a", json!({})) };
-        assert_eq!(decisions(&observed(vec![waiting])), [Decision::Wait { reason: Wait::LocationNotChecked }]);
+        assert_eq!(
+            decisions(&observed(vec![waiting])),
+            [Decision::Wait { reason: Wait::LocationNotChecked }]
+        );
     }
 
     #[test]
     fn after_a_restart_our_own_runs_are_taken_up_and_others_left_alone() {
         assert_eq!(decisions(&observed(vec![in_progress(Some("old/1"))])), [Decision::Resume]);
-        let configured = Observed { on_restart: OnRestart::Fail, ..observed(vec![in_progress(Some("old/1"))]) };
+        let configured =
+            Observed { on_restart: OnRestart::Fail, ..observed(vec![in_progress(Some("old/1"))]) };
         assert_eq!(decisions(&configured), [Decision::FailAfterRestart]);
         assert_eq!(
             decisions(&observed(vec![in_progress(None)])),

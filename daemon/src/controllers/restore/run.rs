@@ -18,10 +18,16 @@ use crate::engine::restore::{Outcome, Progress, RestoreRun};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// It went through.
-    Done { outcome: Outcome },
+    Done {
+        outcome: Outcome,
+    },
     /// The backup holds data that can't be restored; nothing was created.
-    Refused { problems: Vec<String> },
-    Failed { reason: String },
+    Refused {
+        problems: Vec<String>,
+    },
+    Failed {
+        reason: String,
+    },
     /// It was asked to end.
     Stopped,
 }

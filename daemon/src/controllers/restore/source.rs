@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use holdfast_policy::velero;
-use kube::ResourceExt;
 use holdfast_policy::velero::labels;
+use kube::ResourceExt;
 
 use super::Controller;
 

@@ -304,7 +304,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controllers::schedule::settings;
+    use holdfast_policy::annotations as settings;
 
     const CREATED: &str = "2026-11-23T10:00:00Z";
 

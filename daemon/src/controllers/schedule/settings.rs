@@ -6,13 +6,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use holdfast_policy::annotations::{CATCH_UP, CONCURRENCY_POLICY, JITTER, MAX_RUNTIME, STARTING_DEADLINE};
 use holdfast_policy::duration::GoDuration;
-
-pub const CATCH_UP: &str = "holdfast.dev/catch-up";
-pub const STARTING_DEADLINE: &str = "holdfast.dev/starting-deadline";
-pub const CONCURRENCY_POLICY: &str = "holdfast.dev/concurrency-policy";
-pub const MAX_RUNTIME: &str = "holdfast.dev/max-runtime";
-pub const JITTER: &str = "holdfast.dev/jitter";
 
 /// What a Schedule without annotations gets is what Velero does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
