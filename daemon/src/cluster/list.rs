@@ -159,11 +159,12 @@ impl Reader {
         let mut splitter = Splitter::new();
         let mut items = Vec::new();
         let mut bytes = 0;
+        let given_before = given.clone();
         while let Some(piece) = request::next_bytes(&mut answer, path).await? {
             splitter
                 .push(&piece, |json| {
                     let item = Item::parse(&self.resource, json)?;
-                    if given.insert(key(&item)) {
+                    if given_before.is_empty() || !given_before.contains(&key(&item)) {
                         bytes += item.json.len();
                         items.push(item);
                     }
@@ -172,20 +173,26 @@ impl Reader {
                 .map_err(|source| Error::Malformed { path: path.into(), source })?;
             if bytes >= BATCH_BYTES {
                 bytes = 0;
-                self.give(Batch { items: std::mem::take(&mut items), remaining: None }).await?;
+                self.give(std::mem::take(&mut items), None, given).await?;
             }
         }
         let metadata = splitter.finish().map_err(|error| match error {
             split::Error::Unfinished => Error::Truncated { path: path.into() },
             split::Error::Metadata(source) => Error::Malformed { path: path.into(), source },
         })?;
-        let remaining = Some(metadata.remaining_item_count.unwrap_or_default());
-        self.give(Batch { items, remaining }).await?;
+        let remaining = metadata.remaining_item_count.unwrap_or_default();
+        self.give(items, Some(remaining), given).await?;
         Ok(metadata)
     }
 
-    async fn give(&self, batch: Batch) -> Result<(), Stop> {
-        self.output.send(Ok(batch)).await.map_err(|_| Stop::Unwanted)
+    async fn give(
+        &self,
+        items: Vec<Item>,
+        remaining: Option<u64>,
+        given: &mut HashSet<String>,
+    ) -> Result<(), Stop> {
+        given.extend(items.iter().map(key));
+        self.output.send(Ok(Batch { items, remaining })).await.map_err(|_| Stop::Unwanted)
     }
 
     fn path(&self, token: Option<&str>) -> String {

@@ -71,8 +71,18 @@ struct At {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
-    let lines = match CommandLine::parse().command {
+async fn main() -> ExitCode {
+    match run(CommandLine::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("testbed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let lines = match command {
         Command::Up { at, s3 } => {
             let with = if s3 { With::ControlPlaneAndS3 } else { With::ControlPlane };
             standing::up(&at.directory, with).await?.lines()

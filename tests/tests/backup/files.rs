@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::Context;
 use holdfast::engine::backup::{self, Error, Progress};
 use holdfast_tests::Testbed;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim};
@@ -13,18 +14,24 @@ use serde_json::{Value, json};
 
 use crate::runs::Bench;
 
-async fn create<K>(api: &Api<K>, object: Value)
+async fn create<K>(api: &Api<K>, object: Value) -> anyhow::Result<()>
 where
     K: Clone + DeserializeOwned + serde::Serialize + std::fmt::Debug,
 {
-    let object = serde_json::from_value(object).unwrap();
-    api.create(&PostParams::default(), &object).await.unwrap();
+    let object = serde_json::from_value(object).context("reading the object")?;
+    api.create(&PostParams::default(), &object).await.context("creating the object")?;
+    Ok(())
 }
 
-async fn create_config_map(client: &Client, namespace: &str, name: &str, labels: Value) {
+async fn create_config_map(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    labels: Value,
+) -> anyhow::Result<()> {
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let data = json!({"text": "<b>&amp;</b> Grüße 世界 \u{2028}", "large": "x".repeat(2000)});
-    create(&api, json!({"metadata": {"name": name, "labels": labels}, "data": data})).await;
+    create(&api, json!({"metadata": {"name": name, "labels": labels}, "data": data})).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,8 +40,10 @@ async fn a_backup_leaves_every_file_in_its_form() {
     let _logs = testbed.logs_on_panic();
     let client = testbed.client().unwrap();
     let namespace = testbed.namespace("files").await.unwrap();
-    create_config_map(&client, &namespace, "plain", json!({"app": "web"})).await;
-    create_config_map(&client, &namespace, "hidden", json!({"velero.io/exclude-from-backup": "true"})).await;
+    create_config_map(&client, &namespace, "plain", json!({"app": "web"})).await.unwrap();
+    create_config_map(&client, &namespace, "hidden", json!({"velero.io/exclude-from-backup": "true"}))
+        .await
+        .unwrap();
     let bench = Bench::new(testbed).await.unwrap();
     let spec = json!({"includedNamespaces": [namespace], "includedResources": ["configmaps"]});
     let ran = bench.run("b1", spec).await.unwrap();
@@ -73,7 +82,7 @@ async fn items_mean_what_the_api_server_says() {
     let _logs = testbed.logs_on_panic();
     let client = testbed.client().unwrap();
     let namespace = testbed.namespace("meaning").await.unwrap();
-    create_config_map(&client, &namespace, &"n".repeat(253), json!({})).await;
+    create_config_map(&client, &namespace, &"n".repeat(253), json!({})).await.unwrap();
     let bench = Bench::new(testbed).await.unwrap();
     let ran = bench.run("meaning", json!({"includedNamespaces": [namespace]})).await.unwrap();
     let index = ran.index().unwrap();
@@ -103,7 +112,9 @@ async fn a_bound_claim_brings_its_volume_and_an_entry_that_says_why_its_data_sta
         "claimRef": {"namespace": namespace, "name": "data"},
     });
     let metadata = json!({"name": volume, "labels": {"disk": "a"}});
-    create(&Api::<PersistentVolume>::all(client.clone()), json!({"metadata": metadata, "spec": spec})).await;
+    create(&Api::<PersistentVolume>::all(client.clone()), json!({"metadata": metadata, "spec": spec}))
+        .await
+        .unwrap();
     let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), &namespace);
     let spec = json!({
         "accessModes": ["ReadWriteOnce"],
@@ -111,7 +122,7 @@ async fn a_bound_claim_brings_its_volume_and_an_entry_that_says_why_its_data_sta
         "storageClassName": "",
         "volumeName": volume,
     });
-    create(&claims, json!({"metadata": {"name": "data"}, "spec": spec})).await;
+    create(&claims, json!({"metadata": {"name": "data"}, "spec": spec})).await.unwrap();
     let bound = |claim: Option<&PersistentVolumeClaim>| {
         claim.and_then(|claim| claim.status.as_ref()?.phase.as_deref()) == Some("Bound")
     };

@@ -56,7 +56,7 @@ fn stable_items<'a>(items: impl IntoIterator<Item = &'a String>) -> Vec<String> 
     items
 }
 
-fn cluster_scoped(item: &String) -> bool {
+fn cluster_scoped(item: &str) -> bool {
     !item.contains('/') && !item.starts_with("namespaces ")
 }
 
@@ -140,52 +140,54 @@ async fn backups_choose_what_velero_chose() {
         assert_eq!(ran.outcome.warnings, warnings, "{name}: {}", ran.text("results.gz").unwrap());
     }
 
-    ordered_items_come_first(&bench).await;
-    selectors_choose_the_same_namespaced_objects(&bench).await;
-    the_whole_cluster_comes_along(&bench).await;
-    missing_namespaces_are_errors_where_namespaces_are_collected(&bench).await;
+    ordered_items_come_first(&bench).await.unwrap();
+    selectors_choose_the_same_namespaced_objects(&bench).await.unwrap();
+    the_whole_cluster_comes_along(&bench).await.unwrap();
+    missing_namespaces_are_errors_where_namespaces_are_collected(&bench).await.unwrap();
 }
 
-async fn ordered_items_come_first(bench: &Bench) {
+async fn ordered_items_come_first(bench: &Bench) -> anyhow::Result<()> {
     let spec = json!({"includedResources": ["pods"], "orderedResources": {"pods": "shop/runner,shop/finished,shop/absent"}});
-    let ran = bench.run("ordered", spec).await.unwrap();
-    assert_eq!(ran.items().unwrap()[..2], ["pods shop/runner", "pods shop/finished"]);
+    let ran = bench.run("ordered", spec).await?;
+    assert_eq!(ran.items()?[..2], ["pods shop/runner", "pods shop/finished"]);
     assert_eq!(
-        ran.json("results.gz").unwrap(),
+        ran.json("results.gz")?,
         json!({"errors": {}, "warnings": {"velero": [" message: /Cannot find resource 'shop/absent'."]}})
     );
+    Ok(())
 }
 
 /// Where the namespace list is open, cluster-scoped objects that Velero leaves out come along.
-async fn selectors_choose_the_same_namespaced_objects(bench: &Bench) {
+async fn selectors_choose_the_same_namespaced_objects(bench: &Bench) -> anyhow::Result<()> {
     let front = json!({"labelSelector": {"matchLabels": {"tier": "front"}}});
     let or =
         json!({"orLabelSelectors": [{"matchLabels": {"app": "gallery"}}, {"matchLabels": {"tier": "back"}}]});
     for (name, spec) in [("gold-label", front), ("gold-or", or)] {
-        let (_, items, expected) = again(bench, name, spec).await.unwrap();
+        let (_, items, expected) = again(bench, name, spec).await?;
         let items: BTreeSet<_> = items.into_iter().collect();
         let expected: BTreeSet<_> = expected.into_iter().collect();
         let missing: Vec<_> = expected.difference(&items).collect();
         let more: Vec<_> = items.difference(&expected).filter(|item| !cluster_scoped(item)).collect();
         assert_eq!((missing, more), (vec![], vec![]), "{name}");
     }
+    Ok(())
 }
 
-async fn the_whole_cluster_comes_along(bench: &Bench) {
+async fn the_whole_cluster_comes_along(bench: &Bench) -> anyhow::Result<()> {
     let everything =
         |items: Vec<String>| items.into_iter().filter(|item| !cluster_scoped(item)).collect::<Vec<_>>();
     let cluster =
         |items: &[String]| items.iter().filter(|item| cluster_scoped(item)).cloned().collect::<Vec<_>>();
 
     let (_, with_switch, expected) =
-        again(bench, "gold-full-cluster", json!({"includeClusterResources": true})).await.unwrap();
+        again(bench, "gold-full-cluster", json!({"includeClusterResources": true})).await?;
     assert_eq!(everything(with_switch.clone()), everything(expected.clone()));
     let velero_only = |item: &&String| item.contains("velero") || item.starts_with("ipaddresses");
     let missing: Vec<_> =
         expected.iter().filter(|item| !with_switch.contains(item) && !velero_only(item)).collect();
     assert_eq!(missing, Vec::<&String>::new());
 
-    let (_, filterless, expected) = again(bench, "gold-full", json!({})).await.unwrap();
+    let (_, filterless, expected) = again(bench, "gold-full", json!({})).await?;
     assert_eq!(everything(filterless.clone()), everything(expected));
     assert_eq!(cluster(&filterless), cluster(&with_switch));
 
@@ -193,25 +195,27 @@ async fn the_whole_cluster_comes_along(bench: &Bench) {
         "excludedNamespaces": ["kube-system", "kube-public", "kube-node-lease", "velero", "default"],
         "excludedResources": ["secrets", "events", "pods", "events.events.k8s.io"],
     });
-    let (_, items, expected) = again(bench, "gold-excl", spec).await.unwrap();
+    let (_, items, expected) = again(bench, "gold-excl", spec).await?;
     assert_eq!(everything(items.clone()), everything(expected));
     assert_eq!(cluster(&items), cluster(&filterless));
 
     let spec = json!({"includedClusterScopedResources": ["*"], "excludedNamespaceScopedResources": ["*"]});
-    let (_, items, _) = again(bench, "gold-new-cluster", spec).await.unwrap();
+    let (_, items, _) = again(bench, "gold-new-cluster", spec).await?;
     assert_eq!(cluster(&items), cluster(&filterless));
     assert!(items.iter().all(|item| !item.contains('/')), "{items:?}");
+    Ok(())
 }
 
-async fn missing_namespaces_are_errors_where_namespaces_are_collected(bench: &Bench) {
-    let ran = bench.run("absent", json!({"includedNamespaces": ["tmp-1", "no-such-ns"]})).await.unwrap();
+async fn missing_namespaces_are_errors_where_namespaces_are_collected(bench: &Bench) -> anyhow::Result<()> {
+    let ran = bench.run("absent", json!({"includedNamespaces": ["tmp-1", "no-such-ns"]})).await?;
     assert_eq!(
-        ran.json("results.gz").unwrap()["errors"],
+        ran.json("results.gz")?["errors"],
         json!({"velero": [" resource: /namespaces message: /fail to get the namespace no-such-ns specified in backup.Spec.IncludedNamespaces"]})
     );
     let spec = json!({"includedNamespaces": ["tmp-1", "no-such-ns"], "includedResources": ["configmaps"]});
-    let (ran, items, expected) = again(bench, "gold-absent-ns", spec).await.unwrap();
+    let (ran, items, expected) = again(bench, "gold-absent-ns", spec).await?;
     assert_eq!((ran.outcome.errors, items), (0, expected));
-    let ran = bench.run("no-match", json!({"includedNamespaces": ["nothing-*"]})).await.unwrap();
+    let ran = bench.run("no-match", json!({"includedNamespaces": ["nothing-*"]})).await?;
     assert_eq!((ran.outcome.errors, ran.outcome.items), (0, 0));
+    Ok(())
 }

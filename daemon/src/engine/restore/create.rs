@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -19,6 +20,8 @@ use holdfast_policy::velero::labels::RESTORE_NAME;
 
 /// Velero's `--resource-timeout`.
 const CRD_READY_WITHIN: Duration = Duration::from_secs(600);
+const DEFAULT_ACCOUNT_WITHIN: Duration = Duration::from_secs(20);
+const DEFAULT_ACCOUNT_EVERY: Duration = Duration::from_millis(200);
 const STATUS_TRIES: u32 = 5;
 
 impl Run {
@@ -26,7 +29,7 @@ impl Run {
         let applied_fields = take_managed_fields(&mut ready.object);
         let Ready { object, status, resource } = ready;
         let body = encode(&object).map_err(Error::Encode)?;
-        let failure = match self.cluster.create(&resource, item.target, body).await {
+        let failure = match self.send(item, &resource, body).await {
             Ok(written) => {
                 return self.after_create(item, &resource, object, status, applied_fields, written).await;
             }
@@ -55,6 +58,23 @@ impl Run {
                 }
             }
             failure => Err(Error::Create(failure)),
+        }
+    }
+
+    /// A namespace that was just made gets its default service account a moment later, and no pod before that.
+    async fn send(&self, item: &Item<'_>, resource: &Resource, body: Bytes) -> Result<Written, WriteError> {
+        let deadline = Instant::now() + DEFAULT_ACCOUNT_WITHIN;
+        loop {
+            match self.cluster.create(resource, item.target, body.clone()).await {
+                Err(WriteError::Forbidden { message })
+                    if item.kind == "Pod"
+                        && message.contains("serviceaccount \"default\" not found")
+                        && Instant::now() < deadline =>
+                {
+                    sleep(DEFAULT_ACCOUNT_EVERY).await;
+                }
+                other => return other,
+            }
         }
     }
 
