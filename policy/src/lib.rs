@@ -20,4 +20,4 @@ pub mod validate;
 pub mod velero;
 pub mod yaml;
 
-pub use load::{check, load};
+pub use load::{check, load, load_trusted};

@@ -8,23 +8,25 @@ use crate::model::{Kind, Metadata};
 use crate::parse::{Findings, Path, RawDocument, SourceFile};
 use crate::problem::{Problems, Rule, Strictness};
 use crate::schema::Checker;
-use crate::validate::{self, Documents, Typed, ValidPolicySet};
+use crate::validate::{self, Documents, Trust, Typed, ValidPolicySet};
 
 /// The set that the files of one source make, with its warnings; or all of its problems, warnings included.
 pub fn load(files: &[SourceFile]) -> Result<ValidPolicySet, Problems> {
-    let (set, problems) = read(files);
-    match set {
-        Some(set) if !problems.refuse(Strictness::Lenient) => Ok(set.with_warnings(problems)),
-        Some(_) | None => Err(problems),
-    }
+    load_trusted(files, &Trust::Full)
+}
+
+/// The same for a source that may not do everything.
+pub fn load_trusted(files: &[SourceFile], trust: &Trust) -> Result<ValidPolicySet, Problems> {
+    let (set, problems) = read(files, trust);
+    if problems.refuse(Strictness::Lenient) { Err(problems) } else { Ok(set.with_warnings(problems)) }
 }
 
 /// Everything there is to say about the files of one source.
 pub fn check(files: &[SourceFile]) -> Problems {
-    read(files).1
+    read(files, &Trust::Full).1
 }
 
-fn read(files: &[SourceFile]) -> (Option<ValidPolicySet>, Problems) {
+fn read(files: &[SourceFile], trust: &Trust) -> (ValidPolicySet, Problems) {
     let mut findings = Findings::new(files);
     let raw = crate::parse::documents(files, &mut findings);
     let raw: Vec<RawDocument> =
@@ -38,8 +40,8 @@ fn read(files: &[SourceFile]) -> (Option<ValidPolicySet>, Problems) {
             sort_in(document, checked.kind, checked.value, &mut documents, &mut findings);
         }
     }
-    let set = validate::validate(&documents, &mut findings);
-    (Some(set), findings.into_problems())
+    let set = validate::validate(&documents, trust, &mut findings);
+    (set, findings.into_problems())
 }
 
 /// Files beside policies that are none: tests, and what kustomize reads.

@@ -16,6 +16,7 @@ mod schedule;
 pub(crate) mod secrets;
 mod select;
 mod set;
+mod trust;
 mod volumes;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ use crate::parse::{Findings, RawDocument};
 pub use set::{
     BackupContent, Origin, ValidBackup, ValidLocation, ValidPolicySet, ValidRestore, ValidSchedule,
 };
+pub use trust::Trust;
 
 /// A document as its type, and where it stands.
 pub(crate) struct Typed<'a, S> {
@@ -65,7 +67,12 @@ impl Documents<'_> {
 }
 
 /// The set, of use only where no errors were found.
-pub(crate) fn validate(documents: &Documents<'_>, findings: &mut Findings<'_>) -> ValidPolicySet {
+pub(crate) fn validate(
+    documents: &Documents<'_>,
+    trust: &Trust,
+    findings: &mut Findings<'_>,
+) -> ValidPolicySet {
+    trust::check(trust, documents, findings);
     names::unique(documents, findings);
     let defaults = documents.defaults.first().map(|document| document.spec.clone()).unwrap_or_default();
     location::default_location(documents, &defaults, findings);

@@ -2,8 +2,16 @@
 
 /// The known word that the given one was most likely meant to be.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    within(word, known, (word.chars().count() / 3).clamp(1, 3))
+}
+
+/// The known word that differs by one slip at most.
+pub fn almost_same<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    within(word, known, 1)
+}
+
+fn within<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, allowed: usize) -> Option<&'a str> {
     let folded = fold(word);
-    let allowed = (folded.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
         .map(|candidate| (distance(&folded, &fold(candidate)), candidate))

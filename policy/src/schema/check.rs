@@ -118,6 +118,8 @@ impl Checker {
                 let problem = findings.add(document, &path, rule, reason);
                 problem.help = duration_help(text);
             }
+            // That it is empty is said already.
+            ValidationErrorKind::Pattern { .. } if instance.as_str() == Some("") => {}
             ValidationErrorKind::Pattern { .. } => {
                 findings.add(
                     document,
@@ -273,13 +275,17 @@ fn unknown_field(
         );
         return;
     }
-    let nearest = suggest::nearest(field, known.iter().map(String::as_str));
-    let (message, help) = match (nearest, spelling::here_called(field)) {
-        (Some(nearest), _) => (format!("unknown field `{field}`: did you mean `{nearest}`?"), None),
-        (None, Some(here)) => {
+    let known_here = || known.iter().map(String::as_str);
+    let meant = suggest::almost_same(field, known_here());
+    let elsewhere = spelling::here_called(field);
+    let (message, help) = match (meant, elsewhere, suggest::nearest(field, known_here())) {
+        (Some(nearest), _, _) | (None, None, Some(nearest)) => {
+            (format!("unknown field `{field}`: did you mean `{nearest}`?"), None)
+        }
+        (None, Some(here), _) => {
             (format!("unknown field `{field}`"), Some(format!("here it is called {}", quoted(here))))
         }
-        (None, None) => {
+        (None, None, None) => {
             let mut known = known.to_vec();
             known.sort();
             let help = (!known.is_empty()).then(|| format!("known here: {}", known.join(", ")));

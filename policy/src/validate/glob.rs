@@ -44,7 +44,7 @@ pub(super) fn resource(pattern: &str) -> Result<(), String> {
     if let Some(character) =
         pattern.chars().find(|character| character.is_whitespace() || "_/:".contains(*character))
     {
-        let shown = if character.is_whitespace() { "a space".to_owned() } else { format!("`{character}`") };
+        let shown = if character.is_whitespace() { "spaces".to_owned() } else { format!("`{character}`") };
         let hint = if character == '/' { ": write resource.group, as in deployments.apps" } else { "" };
         return Err(format!("can't match a resource: names have no {shown}{hint}"));
     }

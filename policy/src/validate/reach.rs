@@ -10,6 +10,14 @@ use crate::model::Retention;
 use crate::parse::{Findings, Path, RawDocument};
 use crate::problem::Rule;
 
+/// A duration as people write it, without the zeros at its end.
+pub(super) fn short(duration: GoDuration) -> String {
+    let text = duration.to_string();
+    let minutes = text.strip_suffix("m0s").map(|start| format!("{start}m"));
+    let hours = text.strip_suffix("h0m0s").map(|start| format!("{start}h"));
+    hours.or(minutes).unwrap_or(text)
+}
+
 /// Where a value comes from, and the document.
 pub(super) struct Place<'a> {
     pub(super) raw: &'a RawDocument,
@@ -75,7 +83,7 @@ pub(super) fn within_ttl(
         let at = place.retention.key(key);
         if needed > ttl_delta && reported.first(&at, key) {
             let hours = (needed.num_seconds() + 3599) / 3600;
-            let message = format!("`{key}: {count}` reaches back {hours}h, and backups live {ttl}");
+            let message = format!("`{key}: {count}` reaches back {hours}h, and backups live {}", short(ttl));
             findings.add(place.raw, &at, Rule::RetentionBeyondTtl, message).help = Some(format!(
                 "a ttl of {hours}h is needed: retention deletes earlier than the ttl, never later"
             ));
@@ -86,9 +94,10 @@ pub(super) fn within_ttl(
         && *keep_failed > ttl
         && reported.first(&at, "keepFailed")
     {
-        let message = format!("`keepFailed: {keep_failed}` is longer than backups live, {ttl}");
+        let message =
+            format!("`keepFailed: {}` is longer than backups live, {}", short(*keep_failed), short(ttl));
         findings.add(place.raw, &at, Rule::RetentionBeyondTtl, message).help =
-            Some(format!("a ttl of {keep_failed} is needed"));
+            Some(format!("a ttl of {} is needed", short(*keep_failed)));
     }
 }
 
@@ -109,7 +118,8 @@ pub(super) fn outlives_period(
     }
     let hours = (longest.num_seconds() + 3599) / 3600;
     let message = format!(
-        "backups live {ttl}, and up to {hours}h pass between two runs: for a while there would be none"
+        "backups live {}, and up to {hours}h pass between two runs: for a while there would be none",
+        short(ttl)
     );
     findings.add(place.raw, &place.ttl, Rule::TtlShort, message).help =
         Some(format!("a ttl of more than {hours}h, or retention with minimumGood: 1"));

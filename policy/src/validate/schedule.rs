@@ -2,6 +2,7 @@
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 
+use super::reach::short;
 use crate::cron::{self, DayRule, Schedule};
 use crate::duration::GoDuration;
 use crate::model::ScheduleEntry;
@@ -97,7 +98,7 @@ fn fits_period(
     let shortest = schedule.gaps().shortest;
     if jitter.to_chrono() >= shortest {
         let minutes = shortest.num_minutes();
-        let message = format!("jitter {jitter} is not below the time between two runs, {minutes}m");
+        let message = format!("jitter {} is not below the time between two runs, {minutes}m", short(jitter));
         findings.add(raw, path, Rule::RunTimes, message);
     }
 }
