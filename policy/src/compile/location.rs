@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::SecretKeySelector;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Serialize;
 
 use super::PublishMode;
 use super::object::{Object, Objects};
@@ -66,29 +64,16 @@ pub(super) fn storage(location: &ValidLocation<StorageLocationSpec>, objects: &m
     });
 }
 
-/// A VolumeSnapshotLocation without status.
-#[derive(Serialize)]
-struct SnapshotLocation<'a> {
-    metadata: ObjectMeta,
-    spec: SnapshotSpec<'a>,
-}
-
-#[derive(Serialize)]
-struct SnapshotSpec<'a> {
-    provider: &'a str,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    config: &'a BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential: Option<SecretKeySelector>,
-}
-
 pub(super) fn snapshot(location: &ValidLocation<SnapshotLocationSpec>, objects: &mut Objects<'_>) {
     let ValidLocation { name, labels, spec } = location;
     let SnapshotLocationSpec { provider, config, credential } = spec;
-    let value = SnapshotLocation {
-        metadata: objects.metadata(name, name, labels, BTreeMap::new()),
-        spec: SnapshotSpec { provider, config, credential: credential.as_ref().map(secret_key) },
+    let compiled = velero::VolumeSnapshotLocationSpec {
+        provider: provider.clone(),
+        config: config.clone(),
+        credential: credential.as_ref().map(secret_key),
     };
+    let mut value = velero::VolumeSnapshotLocation::new(name, compiled);
+    value.metadata = objects.metadata(name, name, labels, BTreeMap::new());
     objects.add(Object {
         api_version: "velero.io/v1",
         kind: "VolumeSnapshotLocation",
