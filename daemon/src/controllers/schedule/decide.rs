@@ -5,13 +5,15 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
+use holdfast_policy::annotations;
 use holdfast_policy::cron;
+use holdfast_policy::duration::GoDuration;
+use holdfast_policy::model::{CatchUp, ConcurrencyPolicy};
 use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero;
-use sha2::{Digest, Sha256};
 
 use super::due::latest_due;
-use super::settings::{CatchUp, Overlap, Settings};
+use super::settings::Settings;
 
 /// Up to this much after its instant a run is on time: it keeps that instant's name, and `catchUp: None` lets it start.
 const ON_TIME: Duration = Duration::seconds(60);
@@ -251,7 +253,7 @@ fn due_now(observed: &Observed, due: DateTime<Utc>, settings: Settings, now: Dat
     if observed.pause == Pause::JustEnded && observed.schedule.spec.skip_immediately == Some(true) {
         return Next::Skip { reason: Skipped::WhilePaused { due } };
     }
-    match settings.starting_deadline {
+    match settings.starting_deadline.map(GoDuration::to_chrono) {
         Some(deadline) if late_by > deadline => return Next::Skip { reason: Skipped::TooLate { due } },
         Some(_) => (),
         None if settings.catch_up == CatchUp::None && late_by > ON_TIME => {
@@ -261,9 +263,9 @@ fn due_now(observed: &Observed, due: DateTime<Utc>, settings: Settings, now: Dat
     }
     if let Some((run, until)) = blocking(observed, settings, now) {
         let by = run.name.clone();
-        return match settings.overlap {
-            Overlap::Forbid => Next::Skip { reason: Skipped::Overlap { due, by } },
-            Overlap::Queue => Next::Blocked { by, until },
+        return match settings.concurrency_policy {
+            ConcurrencyPolicy::Forbid => Next::Skip { reason: Skipped::Overlap { due, by } },
+            ConcurrencyPolicy::Queue => Next::Blocked { by, until },
         };
     }
     let cause = if late_by <= ON_TIME { Cause::OnTime { due } } else { Cause::Late { due } };
@@ -280,22 +282,16 @@ fn blocking(
         .backups
         .iter()
         .filter(|run| run.progress == Progress::Unfinished)
-        .map(|run| (run, settings.max_runtime.map(|longest| run.created + longest)))
+        .map(|run| (run, settings.max_runtime.map(|longest| run.created + longest.to_chrono())))
         .filter(|(_, until)| until.is_none_or(|until| until > now))
         .max_by_key(|(run, _)| (run.created, run.name.clone()))
 }
 
-/// Where in its window a schedule stands: always the same place, different from that of its neighbours.
 fn jitter_offset(schedule: &velero::Schedule, settings: Settings) -> Duration {
-    let Some(width) = settings.jitter.map(|jitter| jitter.num_seconds()).filter(|width| *width > 0) else {
-        return Duration::zero();
-    };
+    let Some(window) = settings.jitter else { return Duration::zero() };
     let namespace = schedule.metadata.namespace.as_deref().unwrap_or_default();
     let name = schedule.metadata.name.as_deref().unwrap_or_default();
-    let digest = Sha256::digest(format!("{namespace}/{name}"));
-    let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
-    // The remainder is smaller than `width`, which is an i64.
-    Duration::seconds((number % width.unsigned_abs()) as i64)
+    annotations::jitter_offset(namespace, name, window).to_chrono()
 }
 
 #[cfg(test)]

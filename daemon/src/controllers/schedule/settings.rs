@@ -8,50 +8,36 @@ use std::str::FromStr;
 
 use holdfast_policy::annotations::{CATCH_UP, CONCURRENCY_POLICY, JITTER, MAX_RUNTIME, STARTING_DEADLINE};
 use holdfast_policy::duration::GoDuration;
+use holdfast_policy::model::{CatchUp, ConcurrencyPolicy};
 
 /// What a Schedule without annotations gets is what Velero does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub catch_up: CatchUp,
-    pub overlap: Overlap,
+    pub concurrency_policy: ConcurrencyPolicy,
     /// How late a run may start; later it counts as missed.
-    pub starting_deadline: Option<chrono::Duration>,
+    pub starting_deadline: Option<GoDuration>,
     /// After this a run that has not finished no longer holds up the next.
-    pub max_runtime: Option<chrono::Duration>,
+    pub max_runtime: Option<GoDuration>,
     /// The width of the window over which schedules are spread.
-    pub jitter: Option<chrono::Duration>,
-}
-
-/// What happens to runs that were missed while nobody could start them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CatchUp {
-    None,
-    #[default]
-    Last,
-}
-
-/// What happens to a run that is due while an earlier one of the same schedule has not finished.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overlap {
-    /// It is skipped.
-    Forbid,
-    /// It starts when the earlier one has finished.
-    #[default]
-    Queue,
+    pub jitter: Option<GoDuration>,
 }
 
 impl Settings {
     pub fn read(annotations: &BTreeMap<String, String>) -> Result<Settings, Vec<String>> {
         let mut errors = Vec::new();
         let catch_up = choice(annotations, CATCH_UP, &[("None", CatchUp::None), ("Last", CatchUp::Last)]);
-        let overlap = choice(
+        let concurrency_policy = choice(
             annotations,
             CONCURRENCY_POLICY,
-            &[("Forbid", Overlap::Forbid), ("Queue", Overlap::Queue)],
+            &[("Forbid", ConcurrencyPolicy::Forbid), ("Queue", ConcurrencyPolicy::Queue)],
         );
         let settings = Settings {
-            catch_up: catch_up.unwrap_or_else(|error| refuse(&mut errors, error)).unwrap_or_default(),
-            overlap: overlap.unwrap_or_else(|error| refuse(&mut errors, error)).unwrap_or_default(),
+            catch_up: catch_up.unwrap_or_else(|error| refuse(&mut errors, error)).unwrap_or(CatchUp::Last),
+            concurrency_policy: concurrency_policy
+                .unwrap_or_else(|error| refuse(&mut errors, error))
+                // Velero starts such a run when the earlier one has got far enough.
+                .unwrap_or(ConcurrencyPolicy::Queue),
             starting_deadline: duration(annotations, STARTING_DEADLINE)
                 .unwrap_or_else(|error| refuse(&mut errors, error)),
             max_runtime: duration(annotations, MAX_RUNTIME)
@@ -82,16 +68,16 @@ fn choice<T: Copy>(
     }
 }
 
-fn duration(annotations: &BTreeMap<String, String>, key: &str) -> Result<Option<chrono::Duration>, String> {
+fn duration(annotations: &BTreeMap<String, String>, key: &str) -> Result<Option<GoDuration>, String> {
     let Some(text) = annotations.get(key) else { return Ok(None) };
     let duration = GoDuration::from_str(text).map_err(|error| format!("annotation {key}: {error}"))?;
     if duration.is_zero() {
         return Ok(None);
     }
-    match duration.as_std().and_then(|positive| chrono::Duration::from_std(positive).ok()) {
-        Some(positive) => Ok(Some(positive)),
-        None => Err(format!("annotation {key}: `{text}` is negative")),
+    if duration.is_negative() {
+        return Err(format!("annotation {key}: `{text}` is negative"));
     }
+    Ok(Some(duration))
 }
 
 #[cfg(test)]
@@ -106,7 +92,7 @@ mod tests {
     fn without_annotations_a_schedule_behaves_as_in_velero() {
         let settings = Settings::read(&BTreeMap::new()).unwrap();
         assert_eq!(settings.catch_up, CatchUp::Last);
-        assert_eq!(settings.overlap, Overlap::Queue);
+        assert_eq!(settings.concurrency_policy, ConcurrencyPolicy::Queue);
         assert_eq!(settings.starting_deadline, None);
     }
 
@@ -124,10 +110,10 @@ mod tests {
             settings,
             Settings {
                 catch_up: CatchUp::None,
-                overlap: Overlap::Forbid,
-                starting_deadline: Some(chrono::Duration::hours(1)),
-                max_runtime: Some(chrono::Duration::hours(6)),
-                jitter: Some(chrono::Duration::minutes(5)),
+                concurrency_policy: ConcurrencyPolicy::Forbid,
+                starting_deadline: Some(GoDuration::from_secs(3600)),
+                max_runtime: Some(GoDuration::from_secs(6 * 3600)),
+                jitter: Some(GoDuration::from_secs(300)),
             }
         );
     }
