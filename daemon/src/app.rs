@@ -26,6 +26,8 @@ use crate::controllers::stores::Stores;
 use crate::controllers::watched::{Record, Watched};
 use crate::controllers::{backup, location, restore, schedule};
 use crate::engine::backup::Defaults;
+use crate::intake;
+use crate::intake::origin::Given;
 
 pub mod crds;
 pub mod listen;
@@ -41,7 +43,7 @@ pub struct Options {
     pub namespace: String,
     pub cluster_name: Option<String>,
     pub kubeconfig: Option<PathBuf>,
-    pub policies: Vec<PathBuf>,
+    pub policies: Given,
     pub mode: Mode,
     pub crds: crds::Absent,
     pub metrics_address: ListenAddress,
@@ -85,9 +87,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let served = health.clone();
         parts.start(async move { Ok(listen::serve(listener, served).await?) });
     }
-    if !options.policies.is_empty() {
-        bail!("--policies is not supported by this build");
-    }
+    let intake = intake::Options {
+        policies: options.policies.clone(),
+        namespace: options.namespace.clone(),
+        cluster_name: options.cluster_name.clone(),
+    };
+    let (publisher, clock, stop) = (client.clone(), options.clock.clone(), parts.stop.clone());
+    parts.start(async move { Ok(intake::run(intake, publisher, clock, stop).await?) });
     match options.mode {
         Mode::Full => start_controllers(&client, &options, &mut parts).await,
         Mode::Policy => (),

@@ -27,7 +27,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the daemon: publish policies, back up, restore.
     Run(Box<run::Args>),
-    /// Print the CustomResourceDefinitions of velero.io.
+    /// Print the CustomResourceDefinitions that the daemon needs.
     Crds(crds::Args),
     /// Check policy files and report every problem with its place.
     Check(check::Args),

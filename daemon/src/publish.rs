@@ -118,6 +118,8 @@ impl Publisher {
             let live = observe::get(&self.client, &self.namespace, key).await?;
             Ok(live.map(|live| (key.clone(), Arc::new(live))))
         });
+        // Collected, here and below: with the closure kept in it the future could not move between threads.
+        let reads: Vec<_> = reads.collect();
         let mut reads = futures::stream::iter(reads).buffer_unordered(REQUESTS);
         while let Some(read) = reads.next().await {
             live.extend(read?);
@@ -163,6 +165,7 @@ impl Publisher {
                 let wanted = desired.get(&action.key).copied();
                 async move { (&action.key, wanted, act::act(target, action, wanted).await) }
             });
+            let acts: Vec<_> = acts.collect();
             let mut outcomes = futures::stream::iter(acts).buffer_unordered(REQUESTS);
             while let Some((key, wanted, outcome)) = outcomes.next().await {
                 self.remember(memory, key, wanted, &outcome, now);

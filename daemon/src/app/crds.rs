@@ -5,13 +5,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use holdfast_policy::velero;
+use holdfast_policy::{holdfast, velero};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 
 use crate::controllers::watched::FIELD_MANAGER;
 
+const VELERO_GROUP: &str = <velero::Backup as velero::Kind>::GROUP;
 const TIME_TO_BE_SERVED: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
@@ -38,14 +39,23 @@ pub enum Error {
     NotServed { names: Vec<String> },
 }
 
-/// Returns when the cluster serves all kinds of velero.io.
+/// All definitions: Velero's, which nothing works without, and ours, which tell what became of policies.
+pub fn all() -> Vec<CustomResourceDefinition> {
+    velero::crds().into_iter().chain(holdfast::crds()).collect()
+}
+
+/// Returns when the cluster serves all kinds of velero.io, and with [`Absent::Create`] ours too.
 pub async fn ensure(client: &Client, absent: Absent) -> Result<(), Error> {
     let missing = missing(client).await?;
     if missing.is_empty() {
         return Ok(());
     }
     match absent {
-        Absent::Refuse => Err(Error::Missing { names: missing.iter().map(ResourceExt::name_any).collect() }),
+        Absent::Refuse => {
+            let required = missing.iter().filter(|definition| definition.spec.group == VELERO_GROUP);
+            let names: Vec<String> = required.map(ResourceExt::name_any).collect();
+            if names.is_empty() { Ok(()) } else { Err(Error::Missing { names }) }
+        }
         Absent::Create => {
             for definition in &missing {
                 create(client, definition).await?;
@@ -86,7 +96,7 @@ async fn wait_until_served(client: &Client) -> Result<(), Error> {
 }
 
 async fn missing(client: &Client) -> Result<Vec<CustomResourceDefinition>, Error> {
-    let definitions = velero::crds();
+    let definitions = all();
     let wanted: BTreeSet<String> = definitions.iter().flat_map(group_versions).collect();
     let mut served = BTreeSet::new();
     for group_version in wanted {

@@ -1,15 +1,20 @@
-//! `holdfast crds`: the CustomResourceDefinitions of velero.io as YAML, for `kubectl apply --server-side -f -`.
+//! `holdfast crds`: all CustomResourceDefinitions as YAML, for `kubectl apply --server-side -f -`.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use holdfast_policy::velero;
 
+use crate::app;
+
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Prints them all.
+/// Prints them.
 pub fn run(Args {}: Args) -> anyhow::Result<ExitCode> {
-    std::io::stdout().write_all(velero::crds_yaml().as_bytes())?;
+    let mut output = std::io::stdout().lock();
+    for definition in app::crds::all() {
+        writeln!(output, "---\n{}", velero::crd_yaml(&definition).trim_end())?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use crate::app::{self, ListenAddress, Mode};
 use crate::clock;
 use crate::controllers::OnRestart;
 use crate::controllers::schedule::FirstRun;
+use crate::intake::origin::Given;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -24,9 +25,18 @@ pub struct Args {
     /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
-    /// A directory of policy files to keep published; may be given more than once.
+    /// A directory of policy files to keep published, as DIR or NAME=DIR; may be given more than once.
     #[arg(long, value_name = "DIR")]
     policies: Vec<PathBuf>,
+    /// A ConfigMap of policy files, as NAMESPACE/NAME or SOURCE=NAMESPACE/NAME; may be given more than once.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    policy_configmap: Vec<String>,
+    /// Keep the ConfigMaps that this label selector chooses published too.
+    #[arg(long, value_name = "SELECTOR")]
+    policy_selector: Option<String>,
+    /// The namespaces in which --policy-selector looks; without any, Holdfast's own.
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    policy_namespaces: Vec<String>,
     /// What is done in this cluster.
     #[arg(long, value_enum, default_value_t = ModeArg::Full)]
     mode: ModeArg,
@@ -120,6 +130,9 @@ fn options(args: Args) -> app::Options {
         cluster_name,
         kubeconfig,
         policies,
+        policy_configmap,
+        policy_selector,
+        policy_namespaces,
         mode,
         install_crds,
         metrics_address,
@@ -138,7 +151,12 @@ fn options(args: Args) -> app::Options {
         namespace,
         cluster_name,
         kubeconfig,
-        policies,
+        policies: Given {
+            directories: policies,
+            config_maps: policy_configmap,
+            selector: policy_selector,
+            selected_namespaces: policy_namespaces,
+        },
         mode: match mode {
             ModeArg::Full => Mode::Full,
             ModeArg::Policy => Mode::Policy,
