@@ -140,6 +140,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
         volumes: volumes.into_iter().map(|volume| (volume.pv_name.clone(), volume)).collect(),
         discovery,
         log,
+        streak: create::Streak::default(),
         provisioned_anew: Mutex::default(),
         missing_namespaces: BTreeSet::new(),
         bare_namespaces: Vec::new(),

@@ -1,6 +1,7 @@
 //! The requests for one object: its creation without asking first, what follows a creation, and what is done about
 //! an object that is there already.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,13 +25,42 @@ const DEFAULT_ACCOUNT_WITHIN: Duration = Duration::from_secs(20);
 const DEFAULT_ACCOUNT_EVERY: Duration = Duration::from_millis(200);
 const STATUS_TRIES: u32 = 5;
 
+/// Objects found to exist, one after the other. Objects are created without asking first; where everything is there
+/// already, asking first saves a request for each.
+#[derive(Debug, Default)]
+pub(crate) struct Streak(AtomicU32);
+
+impl Streak {
+    const LONG: u32 = 8;
+
+    fn expects_existing(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::LONG
+    }
+
+    fn existed(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn broken(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 impl Run {
     pub(crate) async fn create(&self, item: &Item<'_>, mut ready: Ready) -> Result<Record, Error> {
         let applied_fields = take_managed_fields(&mut ready.object);
         let Ready { object, status, resource } = ready;
         let body = encode(&object).map_err(Error::Encode)?;
+        if self.streak.expects_existing() {
+            match self.cluster.get_value(&resource, item.target, name_of(&object)).await {
+                Ok(Some(live)) => return self.meet(item, &resource, &object, live).await,
+                Ok(None) => self.streak.broken(),
+                Err(error) => return Ok(self.unknown_existing(item, &error)),
+            }
+        }
         let failure = match self.send(item, &resource, body).await {
             Ok(written) => {
+                self.streak.broken();
                 return self.after_create(item, &resource, object, status, applied_fields, written).await;
             }
             Err(failure) => failure,
@@ -38,6 +68,7 @@ impl Run {
         let name = name_of(&object).to_owned();
         match failure {
             WriteError::AlreadyExists { message: _, attempt } => {
+                self.streak.existed();
                 let live = match self.cluster.get_value(&resource, item.target, &name).await {
                     Ok(live) => live.ok_or(Error::Vanished)?,
                     Err(error) => return Ok(self.unknown_existing(item, &error)),
@@ -288,6 +319,17 @@ mod tests {
         assert!(is_established(&with(json!([established, accepted]))));
         assert!(!is_established(&with(json!([established, {"type": "NamesAccepted", "status": "False"}]))));
         assert!(!is_established(&json!({})));
+    }
+
+    #[test]
+    fn asking_first_begins_with_a_long_streak_and_ends_with_the_first_object_that_is_not_there() {
+        let streak = Streak::default();
+        (1..Streak::LONG).for_each(|_| streak.existed());
+        assert!(!streak.expects_existing());
+        streak.existed();
+        assert!(streak.expects_existing());
+        streak.broken();
+        assert!(!streak.expects_existing());
     }
 
     #[test]

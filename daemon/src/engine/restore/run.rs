@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Progress;
+use super::create::Streak;
 use super::facts::Facts;
 use super::first_look::{Head, Kinds};
 use super::modifiers::Modifiers;
@@ -45,6 +46,7 @@ pub(crate) struct Run {
     pub(crate) facts: Facts,
     pub(crate) log: RunLog,
     pub(crate) records: Records,
+    pub(crate) streak: Streak,
     /// Names of volumes whose claims get new ones.
     pub(crate) provisioned_anew: Mutex<BTreeSet<String>>,
     /// Target namespaces that are not there: their objects can't be created.
@@ -124,6 +126,8 @@ impl Run {
     }
 
     async fn wave(&self, wave: &Wave) {
+        // That one kind is there says little of the next.
+        self.streak.broken();
         let mut steps = wave.steps.iter();
         let mut running = FuturesUnordered::new();
         loop {
