@@ -12,7 +12,10 @@ mod restore;
 mod schedule;
 mod selector;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::model::restore::Approval;
@@ -85,11 +88,11 @@ pub enum RestoreFrom {
 impl Manifest {
     /// The object as it is created: with what is set at creation only.
     pub fn created(&self) -> Value {
-        let mut value = self.value.clone();
-        if let Some(fields) = &self.at_creation {
-            merge(&mut value, fields);
-        }
-        value
+        serde_json::to_value(self.as_created()).expect("a tree of JSON values is one")
+    }
+
+    fn as_created(&self) -> Merged<'_> {
+        Merged { value: Some(&self.value), fields: self.at_creation.as_ref() }
     }
 }
 
@@ -122,20 +125,31 @@ pub fn to_yaml(manifests: &[Manifest]) -> String {
     let mut text = String::new();
     for manifest in manifests {
         text.push_str("---\n");
-        let value = manifest.created();
-        text.push_str(&crate::yaml::to_string(&value).expect("a tree of JSON values is YAML"));
+        text.push_str(
+            &crate::yaml::to_string(&manifest.as_created()).expect("a tree of JSON values is YAML"),
+        );
     }
     text
 }
 
-/// RFC 7386 without deletions.
-fn merge(value: &mut Value, fields: &Value) {
-    match (value, fields) {
-        (Value::Object(object), Value::Object(fields)) => {
-            for (key, field) in fields {
-                merge(object.entry(key.clone()).or_insert(Value::Null), field);
+/// A value with the fields of another one in it, without a copy of either.
+struct Merged<'a> {
+    value: Option<&'a Value>,
+    fields: Option<&'a Value>,
+}
+
+impl Serialize for Merged<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.value, self.fields) {
+            (Some(Value::Object(value)), Some(Value::Object(fields))) => {
+                let keys: BTreeSet<&String> = value.keys().chain(fields.keys()).collect();
+                serializer.collect_map(
+                    keys.into_iter()
+                        .map(|key| (key, Merged { value: value.get(key), fields: fields.get(key) })),
+                )
             }
+            (_, Some(only)) | (Some(only), None) => only.serialize(serializer),
+            (None, None) => serializer.serialize_none(),
         }
-        (value, field) => *value = field.clone(),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::model::{Kind, Metadata};
 use crate::parse::{Findings, Path, RawDocument, SourceFile};
 use crate::problem::{Problems, Rule, Strictness};
-use crate::schema::Checker;
+use crate::schema::{Checked, Checker};
 use crate::validate::{self, Documents, Trust, Typed, ValidPolicySet};
 
 /// The set that the files of one source make, with its warnings; or all of its problems, warnings included.
@@ -28,30 +28,29 @@ pub fn check(files: &[SourceFile]) -> Problems {
 
 fn read(files: &[SourceFile], trust: &Trust) -> (ValidPolicySet, Problems) {
     let mut findings = Findings::new(files);
-    let raw = crate::parse::documents(files, &mut findings);
-    let raw: Vec<RawDocument> =
-        raw.into_iter().filter(|document| !belongs_to_others(&files[document.file], document)).collect();
-    validate::secrets::find(&raw, &mut findings);
-    let checker = checker();
     let mut documents = Documents::default();
-    for document in &raw {
-        documents.mention(document);
-        if let Some(checked) = checker.check(document, &mut findings) {
-            sort_in(document, checked.kind, checked.value, &mut documents, &mut findings);
+    let checker = checker();
+    crate::parse::each_document(files, &mut findings, |raw, value, findings| {
+        if belongs_to_others(&files[raw.file], &value) {
+            return;
         }
-    }
+        validate::secrets::find(&raw, &value, findings);
+        documents.mention(&value);
+        if let Some(Checked { kind, value }) = checker.check(&raw, value, findings) {
+            sort_in(raw, kind, value, &mut documents, findings);
+        }
+    });
     let set = validate::validate(&documents, trust, &mut findings);
     (set, findings.into_problems())
 }
 
 /// Files beside policies that are none: tests, and what kustomize reads.
-fn belongs_to_others(file: &SourceFile, document: &RawDocument) -> bool {
+fn belongs_to_others(file: &SourceFile, value: &Value) -> bool {
     let name = file.name.rsplit(['/', '\\']).next().unwrap_or_default();
     let is_test = name.ends_with("_test.yaml") || name.ends_with("_test.yml");
-    let is_kustomization = document
-        .root
+    let is_kustomization = value
         .get("apiVersion")
-        .and_then(|version| version.text())
+        .and_then(Value::as_str)
         .is_some_and(|version| version.starts_with("kustomize.config.k8s.io/"))
         || matches!(name, "kustomization.yaml" | "kustomization.yml");
     is_test || is_kustomization
@@ -63,15 +62,16 @@ fn checker() -> &'static Checker {
     CHECKER.get_or_init(Checker::new)
 }
 
-fn sort_in<'a>(
-    raw: &'a RawDocument,
+fn sort_in(
+    raw: RawDocument,
     kind: Kind,
     mut value: Value,
-    documents: &mut Documents<'a>,
+    documents: &mut Documents,
     findings: &mut Findings<'_>,
 ) {
     let metadata = value.get_mut("metadata").map(Value::take).unwrap_or_default();
     let spec = value.get_mut("spec").map(Value::take).unwrap_or_default();
+    let place = raw.clone();
     let sorted = (|| {
         let metadata: Metadata =
             if metadata.is_null() { Metadata::default() } else { serde_json::from_value(metadata)? };
@@ -86,14 +86,14 @@ fn sort_in<'a>(
     })();
     if let Err(error) = sorted {
         // The schema is stricter than the types, so this is a number or text that no schema can bound.
-        findings.add(raw, &Path::spec(), Rule::WrongValue, error.to_string());
+        findings.add(&place, &Path::spec(), Rule::WrongValue, error.to_string());
     }
 }
 
-fn typed<'a, S: serde::de::DeserializeOwned>(
-    raw: &'a RawDocument,
+fn typed<S: serde::de::DeserializeOwned>(
+    raw: RawDocument,
     metadata: Metadata,
     spec: Value,
-) -> Result<Typed<'a, S>, serde_json::Error> {
+) -> Result<Typed<S>, serde_json::Error> {
     Ok(Typed { raw, metadata, spec: serde_json::from_value(spec)? })
 }

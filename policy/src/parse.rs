@@ -14,6 +14,10 @@ mod tree;
 pub use findings::{Findings, Mark};
 pub use node::{Content, Entry, Node, Span};
 pub use path::{Path, Step};
+pub use split::Chunk;
+
+use serde_json::Value;
+use tree::Built;
 
 use crate::problem::{Problems, Rule};
 
@@ -30,38 +34,31 @@ impl SourceFile {
     }
 }
 
-/// One YAML document of a file.
-#[derive(Clone, Debug)]
+/// One YAML document of a file: where it stands. What it says is a value; the places of its parts are found out again
+/// when a problem needs them, as good documents need none.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawDocument {
     /// Index of the file among those that were read.
     pub file: usize,
-    pub root: Node,
-}
-
-impl RawDocument {
-    /// Kind and name as far as the document tells them, for messages.
-    pub fn title(&self) -> String {
-        let kind = self.root.get("kind").and_then(Node::text).unwrap_or_default();
-        let name = self.root.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Node::text);
-        match name {
-            Some(name) => format!("{kind} {name}").trim_start().to_owned(),
-            None => kind.to_owned(),
-        }
-    }
+    chunk: Chunk,
 }
 
 /// Size of a file that is still read.
 const LARGEST_FILE: usize = 64 << 20;
 
 /// All documents of the files, in order, and what is wrong with them as YAML.
-pub fn parse(files: &[SourceFile]) -> (Vec<RawDocument>, Problems) {
+pub fn parse(files: &[SourceFile]) -> (Vec<(RawDocument, Value)>, Problems) {
     let mut findings = Findings::new(files);
-    let documents = documents(files, &mut findings);
+    let mut documents = Vec::new();
+    each_document(files, &mut findings, |raw, value, _| documents.push((raw, value)));
     (documents, findings.into_problems())
 }
 
-pub(crate) fn documents(files: &[SourceFile], findings: &mut Findings<'_>) -> Vec<RawDocument> {
-    let mut documents = Vec::new();
+pub(crate) fn each_document<'a>(
+    files: &'a [SourceFile],
+    findings: &mut Findings<'a>,
+    mut take: impl FnMut(RawDocument, Value, &mut Findings<'a>),
+) {
     for (file, source) in files.iter().enumerate() {
         if source.text.len() > LARGEST_FILE {
             findings.add_file(
@@ -76,26 +73,29 @@ pub(crate) fn documents(files: &[SourceFile], findings: &mut Findings<'_>) -> Ve
             continue;
         }
         for chunk in split::split(&source.text) {
-            if let Some(root) = tree::build(&chunk, file, findings) {
-                documents.push(RawDocument { file, root });
+            let Built { root, problems } = tree::build(&source.text[chunk.range.clone()], chunk.lines_before);
+            for problem in problems {
+                findings.add_stop(file, problem);
+            }
+            if let Some(root) = root {
+                take(RawDocument { file, chunk }, root.into_json(), findings);
             }
         }
     }
-    documents
 }
 
 #[cfg(test)]
 mod tests {
     use pretty_assertions::assert_eq;
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
     fn values(text: &str) -> Vec<Value> {
         let (documents, problems) = parse(&[SourceFile::new("a.yaml", text)]);
         assert!(problems.is_empty(), "{problems}");
-        documents.iter().map(|document| document.root.to_json()).collect()
+        documents.into_iter().map(|(_, value)| value).collect()
     }
 
     fn messages(text: &str) -> Vec<String> {
@@ -141,7 +141,7 @@ mod tests {
             {
                 let (documents, problems) = parse(&[SourceFile::new("a.yaml", text)]);
                 if problems.is_empty() {
-                    prop_assert_eq!(documents[0].root.to_json(), theirs);
+                    prop_assert_eq!(&documents[0].1, &theirs);
                 }
             }
         }

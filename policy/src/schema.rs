@@ -6,12 +6,13 @@
 mod check;
 mod formats;
 mod spelling;
+mod words;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-pub use check::Checker;
+pub use check::{Checked, Checker};
 
 use crate::model::{
     API_VERSION, BackupPolicySpec, DefaultsSpec, Kind, Metadata, RestorePolicySpec, SnapshotLocationSpec,

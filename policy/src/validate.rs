@@ -21,6 +21,8 @@ mod volumes;
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use crate::model::{
     BackupPolicySpec, DefaultsSpec, Kind, Metadata, RestorePolicySpec, SnapshotLocationSpec,
     StorageLocationSpec,
@@ -33,29 +35,28 @@ pub use set::{
 pub use trust::Trust;
 
 /// A document as its type, and where it stands.
-pub(crate) struct Typed<'a, S> {
-    pub(crate) raw: &'a RawDocument,
+pub(crate) struct Typed<S> {
+    pub(crate) raw: RawDocument,
     pub(crate) metadata: Metadata,
     pub(crate) spec: S,
 }
 
 /// The documents of one source.
 #[derive(Default)]
-pub(crate) struct Documents<'a> {
-    pub(crate) defaults: Vec<Typed<'a, DefaultsSpec>>,
-    pub(crate) storage_locations: Vec<Typed<'a, StorageLocationSpec>>,
-    pub(crate) snapshot_locations: Vec<Typed<'a, SnapshotLocationSpec>>,
-    pub(crate) backup_policies: Vec<Typed<'a, BackupPolicySpec>>,
-    pub(crate) restore_policies: Vec<Typed<'a, RestorePolicySpec>>,
+pub(crate) struct Documents {
+    pub(crate) defaults: Vec<Typed<DefaultsSpec>>,
+    pub(crate) storage_locations: Vec<Typed<StorageLocationSpec>>,
+    pub(crate) snapshot_locations: Vec<Typed<SnapshotLocationSpec>>,
+    pub(crate) backup_policies: Vec<Typed<BackupPolicySpec>>,
+    pub(crate) restore_policies: Vec<Typed<RestorePolicySpec>>,
     mentioned: BTreeSet<(Kind, String)>,
 }
 
-impl Documents<'_> {
+impl Documents {
     /// Notes a document's name, so that a broken document still counts as declared.
-    pub(crate) fn mention(&mut self, raw: &RawDocument) {
-        let kind = raw.root.get("kind").and_then(|kind| kind.text()).and_then(Kind::from_name);
-        let name =
-            raw.root.get("metadata").and_then(|metadata| metadata.get("name")).and_then(|name| name.text());
+    pub(crate) fn mention(&mut self, value: &Value) {
+        let kind = value["kind"].as_str().and_then(Kind::from_name);
+        let name = value["metadata"]["name"].as_str();
         if let (Some(kind), Some(name)) = (kind, name) {
             self.mentioned.insert((kind, name.to_owned()));
         }
@@ -67,11 +68,7 @@ impl Documents<'_> {
 }
 
 /// The set, of use only where no errors were found.
-pub(crate) fn validate(
-    documents: &Documents<'_>,
-    trust: &Trust,
-    findings: &mut Findings<'_>,
-) -> ValidPolicySet {
+pub(crate) fn validate(documents: &Documents, trust: &Trust, findings: &mut Findings<'_>) -> ValidPolicySet {
     trust::check(trust, documents, findings);
     names::unique(documents, findings);
     let defaults = documents.defaults.first().map(|document| document.spec.clone()).unwrap_or_default();

@@ -1,9 +1,11 @@
 //! Collecting problems: from a path in a document to file, line, column and snippet.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 
-use super::node::{Node, Span};
+use super::node::{Content, Node, Span};
 use super::path::{Path, Step};
+use super::tree::{self, Built, Stop};
 use super::{RawDocument, SourceFile};
 use crate::problem::{Place, Problem, Problems, Related, Rule};
 
@@ -13,6 +15,14 @@ pub struct Findings<'a> {
     line_starts: Vec<OnceCell<Vec<usize>>>,
     problems: Vec<Problem>,
     secrets: Vec<String>,
+    /// The document that was looked into last: problems come in heaps.
+    last: RefCell<Option<Rc<Tree>>>,
+}
+
+/// A document with the places of its parts.
+struct Tree {
+    document: RawDocument,
+    root: Node,
 }
 
 /// Which part of an entry a problem points at.
@@ -30,6 +40,7 @@ impl<'a> Findings<'a> {
             line_starts: files.iter().map(|_| OnceCell::new()).collect(),
             problems: Vec::new(),
             secrets: Vec::new(),
+            last: RefCell::new(None),
         }
     }
 
@@ -52,10 +63,11 @@ impl<'a> Findings<'a> {
         rule: Rule,
         message: impl Into<String>,
     ) -> &mut Problem {
-        let span = locate(&document.root, path, mark);
+        let tree = self.tree(document);
+        let span = locate(&tree.root, path, mark);
         let problem = self.add_span(document.file, span, rule, message);
         problem.path = path.to_string();
-        problem.document = document.title();
+        problem.document = title(&tree.root);
         problem
     }
 
@@ -79,6 +91,14 @@ impl<'a> Findings<'a> {
         self.problems.last_mut().expect("a problem was just pushed")
     }
 
+    pub(super) fn add_stop(&mut self, file: usize, stop: Stop) {
+        let Stop { rule, span, message, help, first } = stop;
+        let related = first.map(|first| self.related(file, first, "first here"));
+        let problem = self.add_span(file, span, rule, message);
+        problem.help = help;
+        problem.related.extend(related);
+    }
+
     pub fn add_file(&mut self, file: usize, rule: Rule, message: impl Into<String>) -> &mut Problem {
         self.add_span(file, Span::default(), rule, message)
     }
@@ -89,7 +109,26 @@ impl<'a> Findings<'a> {
     }
 
     pub fn related_path(&self, document: &RawDocument, path: &Path, message: impl Into<String>) -> Related {
-        self.related(document.file, locate(&document.root, path, Mark::Value), message)
+        self.related(document.file, locate(&self.tree(document).root, path, Mark::Value), message)
+    }
+
+    /// Kind and name of a document, as far as it tells them.
+    pub fn title(&self, document: &RawDocument) -> String {
+        title(&self.tree(document).root)
+    }
+
+    fn tree(&self, document: &RawDocument) -> Rc<Tree> {
+        let mut last = self.last.borrow_mut();
+        if let Some(tree) = last.as_ref().filter(|tree| &tree.document == document) {
+            return Rc::clone(tree);
+        }
+        let RawDocument { file, chunk } = document;
+        let Built { root, problems: _ } =
+            tree::build(&self.files[*file].text[chunk.range.clone()], chunk.lines_before);
+        let root = root.unwrap_or(Node { content: Content::Null, span: Span::default() });
+        let tree = Rc::new(Tree { document: document.clone(), root });
+        *last = Some(Rc::clone(&tree));
+        tree
     }
 
     /// Keeps a text out of all messages and snippets.
@@ -98,7 +137,7 @@ impl<'a> Findings<'a> {
     }
 
     pub fn into_problems(self) -> Problems {
-        let Findings { files: _, line_starts: _, mut problems, mut secrets } = self;
+        let Findings { files: _, line_starts: _, mut problems, mut secrets, last: _ } = self;
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         for problem in problems.iter_mut().filter(|_| !secrets.is_empty()) {
             blank_out(problem, &secrets);
@@ -127,6 +166,15 @@ impl<'a> Findings<'a> {
         let Some(start) = starts.get(index).copied() else { return "" };
         let end = starts.get(index + 1).map_or(text.len(), |next| next - 1);
         text[start..end].trim_end_matches('\r').trim_start_matches('\u{feff}')
+    }
+}
+
+fn title(root: &Node) -> String {
+    let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
+    let name = root.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Node::text);
+    match name {
+        Some(name) => format!("{kind} {name}").trim_start().to_owned(),
+        None => kind.to_owned(),
     }
 }
 
@@ -164,8 +212,8 @@ fn locate(root: &Node, path: &Path, mark: Mark) -> Span {
     match (mark, key_span) {
         (Mark::Key, Some(span)) => span,
         (Mark::Value, Some(span)) => match node.content {
-            super::Content::List(_) | super::Content::Map(_) | super::Content::Null => span,
-            super::Content::Bool(_) | super::Content::Number(_) | super::Content::Text(_) => node.span,
+            Content::List(_) | Content::Map(_) | Content::Null => span,
+            Content::Bool(_) | Content::Number(_) | Content::Text(_) => node.span,
         },
         (Mark::Key | Mark::Value, None) => node.span,
     }

@@ -68,15 +68,16 @@ impl Node {
         }
     }
 
-    pub fn to_json(&self) -> Value {
-        match &self.content {
+    /// The value alone.
+    pub fn into_json(self) -> Value {
+        match self.content {
             Content::Null => Value::Null,
-            Content::Bool(value) => Value::Bool(*value),
-            Content::Number(number) => Value::Number(number.clone()),
-            Content::Text(text) => Value::String(text.clone()),
-            Content::List(items) => Value::Array(items.iter().map(Node::to_json).collect()),
+            Content::Bool(value) => Value::Bool(value),
+            Content::Number(number) => Value::Number(number),
+            Content::Text(text) => Value::String(text),
+            Content::List(items) => Value::Array(items.into_iter().map(Node::into_json).collect()),
             Content::Map(entries) => Value::Object(
-                entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect::<Map<_, _>>(),
+                entries.into_iter().map(|entry| (entry.key, entry.value.into_json())).collect::<Map<_, _>>(),
             ),
         }
     }

@@ -5,54 +5,57 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as EventSpan, StrInput, Tag};
 
-use super::findings::Findings;
 use super::node::{Content, Entry, Node, Span};
 use super::scalar;
-use super::split::Chunk;
 use crate::problem::Rule;
 
 const DEEPEST: usize = 64;
 /// Nodes that the aliases of one document may add.
 const MOST_EXPANDED: usize = 20_000;
 
-/// The document's tree; none where there is no content, or no way to read it.
-pub(super) fn build(chunk: &Chunk<'_>, file: usize, findings: &mut Findings<'_>) -> Option<Node> {
-    let mut builder = Builder {
-        parser: Parser::new_from_str(chunk.text),
-        lines_before: chunk.lines_before,
-        anchors: HashMap::new(),
-        expanded: 0,
-        file,
-        findings,
-    };
-    match builder.document() {
-        Ok(node) => node,
-        Err(Stop { rule, span, message, help }) => {
-            let problem = findings.add_span(file, span, rule, message);
-            problem.help = help;
-            None
-        }
-    }
+/// The document's tree, none where there is no content or no way to read it, and what is wrong with it as YAML.
+pub(super) struct Built {
+    pub(super) root: Option<Node>,
+    pub(super) problems: Vec<Stop>,
 }
 
-struct Builder<'input, 'findings, 'files> {
+/// Something wrong with a document as YAML.
+pub(super) struct Stop {
+    pub(super) rule: Rule,
+    pub(super) span: Span,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    /// Where the same thing stands first.
+    pub(super) first: Option<Span>,
+}
+
+pub(super) fn build(text: &str, lines_before: u32) -> Built {
+    let mut builder = Builder {
+        parser: Parser::new_from_str(text),
+        lines_before,
+        anchors: HashMap::new(),
+        expanded: 0,
+        problems: Vec::new(),
+    };
+    let root = match builder.document() {
+        Ok(root) => root,
+        Err(stop) => {
+            builder.problems.push(stop);
+            None
+        }
+    };
+    Built { root, problems: builder.problems }
+}
+
+struct Builder<'input> {
     parser: Parser<'input, StrInput<'input>>,
     lines_before: u32,
     anchors: HashMap<usize, Node>,
     expanded: usize,
-    file: usize,
-    findings: &'findings mut Findings<'files>,
+    problems: Vec<Stop>,
 }
 
-/// What ends the reading of a document.
-struct Stop {
-    rule: Rule,
-    span: Span,
-    message: String,
-    help: Option<String>,
-}
-
-impl<'input> Builder<'input, '_, '_> {
+impl<'input> Builder<'input> {
     fn document(&mut self) -> Result<Option<Node>, Stop> {
         loop {
             let (event, span) = self.next()?;
@@ -180,10 +183,8 @@ impl<'input> Builder<'input, '_, '_> {
     }
 
     fn duplicate(&mut self, key: &str, span: Span, first: Option<Span>) {
-        let related = first.map(|first| self.findings.related(self.file, first, "first here"));
-        let problem =
-            self.findings.add_span(self.file, span, Rule::DuplicateKey, format!("duplicate key `{key}`"));
-        problem.related.extend(related);
+        self.problems
+            .push(Stop { first, ..stop(Rule::DuplicateKey, span, format!("duplicate key `{key}`")) });
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Stop> {
@@ -219,12 +220,12 @@ impl<'input> Builder<'input, '_, '_> {
             width: 1,
         };
         let help = if error.info().contains("tab") { Some("indent with spaces".to_owned()) } else { None };
-        Stop { rule: Rule::Syntax, span, message: format!("not YAML: {}", error.info()), help }
+        Stop { help, ..stop(Rule::Syntax, span, format!("not YAML: {}", error.info())) }
     }
 }
 
 fn stop(rule: Rule, span: Span, message: String) -> Stop {
-    Stop { rule, span, message, help: None }
+    Stop { rule, span, message, help: None, first: None }
 }
 
 fn narrow(number: usize) -> u32 {

@@ -19,10 +19,10 @@ use crate::problem::Rule;
 pub(super) const DEFAULT_TTL: GoDuration = GoDuration::from_secs(720 * 3600);
 
 /// A backup policy among the other documents.
-pub(super) struct Policy<'p, 'a> {
-    pub(super) document: &'p Typed<'a, BackupPolicySpec>,
-    pub(super) documents: &'p Documents<'a>,
-    pub(super) defaults: &'p DefaultsSpec,
+pub(super) struct Policy<'a> {
+    pub(super) document: &'a Typed<BackupPolicySpec>,
+    pub(super) documents: &'a Documents,
+    pub(super) defaults: &'a DefaultsSpec,
 }
 
 /// What a schedule or backup may say in the policy's stead.
@@ -35,7 +35,7 @@ struct Overrides<'o> {
     labels: Option<&'o std::collections::BTreeMap<String, String>>,
 }
 
-impl<'a> Policy<'_, 'a> {
+impl<'a> Policy<'a> {
     pub(super) fn validate(
         &self,
         generated: &mut Generated<'a>,
@@ -167,7 +167,7 @@ impl<'a> Policy<'_, 'a> {
 
     /// Checks what may stand in a policy, a schedule and a backup alike.
     fn shared(&self, path: &Path, overrides: &Overrides<'_>, findings: &mut Findings<'_>) {
-        let raw = self.document.raw;
+        let raw = &self.document.raw;
         if let Some(wanted) = overrides.select {
             select::backup(wanted, &path.key("select"), raw, findings);
         }
@@ -202,7 +202,7 @@ impl<'a> Policy<'_, 'a> {
     fn declared(&self, location: &str, path: &Path, findings: &mut Findings<'_>) {
         if !self.documents.declares(Kind::StorageLocation, location) {
             let message = format!("no document declares the StorageLocation `{location}`");
-            findings.add(self.document.raw, path, Rule::UndeclaredLocation, message);
+            findings.add(&self.document.raw, path, Rule::UndeclaredLocation, message);
         }
     }
 

@@ -89,21 +89,17 @@ const COMPRESSION: &str = "compression";
 const FLAGS: [&str; 5] =
     ["s3ForcePathStyle", "insecureSkipTLSVerify", "enableSharedConfig", "useAAD", "incremental"];
 
-pub(super) fn default_location(
-    documents: &Documents<'_>,
-    defaults: &DefaultsSpec,
-    findings: &mut Findings<'_>,
-) {
+pub(super) fn default_location(documents: &Documents, defaults: &DefaultsSpec, findings: &mut Findings<'_>) {
     let at = Path::spec().key("default");
     let mut first: Option<&RawDocument> = None;
     for document in documents.storage_locations.iter().filter(|document| document.spec.default == Some(true))
     {
         match first {
-            None => first = Some(document.raw),
+            None => first = Some(&document.raw),
             Some(earlier) => {
                 let related = findings.related_path(earlier, &at, "first here");
                 let message = "two storage locations are the default";
-                findings.add(document.raw, &at, Rule::DefaultLocation, message).related.push(related);
+                findings.add(&document.raw, &at, Rule::DefaultLocation, message).related.push(related);
             }
         }
     }
@@ -111,12 +107,12 @@ pub(super) fn default_location(
         && !documents.declares(Kind::StorageLocation, location)
     {
         let message = format!("no document declares the StorageLocation `{location}`");
-        findings.add(document.raw, &Path::spec().key("location"), Rule::UndeclaredLocation, message);
+        findings.add(&document.raw, &Path::spec().key("location"), Rule::UndeclaredLocation, message);
     }
 }
 
 pub(super) fn storage(
-    document: &Typed<'_, StorageLocationSpec>,
+    document: &Typed<StorageLocationSpec>,
     findings: &mut Findings<'_>,
 ) -> ValidLocation<StorageLocationSpec> {
     let Typed { raw, metadata, spec } = document;
@@ -158,7 +154,7 @@ pub(super) fn storage(
 }
 
 pub(super) fn snapshot(
-    document: &Typed<'_, SnapshotLocationSpec>,
+    document: &Typed<SnapshotLocationSpec>,
     findings: &mut Findings<'_>,
 ) -> ValidLocation<SnapshotLocationSpec> {
     let Typed { raw, metadata, spec } = document;

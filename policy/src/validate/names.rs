@@ -10,7 +10,7 @@ use crate::problem::Rule;
 /// Longest name of what is generated: a run adds 15 characters, and the sum must fit a label.
 pub(super) const LONGEST: usize = 48;
 
-pub(super) fn unique(documents: &Documents<'_>, findings: &mut Findings<'_>) {
+pub(super) fn unique(documents: &Documents, findings: &mut Findings<'_>) {
     let Documents {
         defaults,
         storage_locations,
@@ -21,10 +21,10 @@ pub(super) fn unique(documents: &Documents<'_>, findings: &mut Findings<'_>) {
     } = documents;
     if let [first, others @ ..] = defaults.as_slice() {
         for other in others {
-            let related = findings.related_path(first.raw, &Path::root().key("kind"), "first here");
+            let related = findings.related_path(&first.raw, &Path::root().key("kind"), "first here");
             let message = "a source has one Defaults document at most";
             let problem =
-                findings.add(other.raw, &Path::root().key("kind"), Rule::DuplicateDocument, message);
+                findings.add(&other.raw, &Path::root().key("kind"), Rule::DuplicateDocument, message);
             problem.related.push(related);
         }
     }
@@ -34,7 +34,7 @@ pub(super) fn unique(documents: &Documents<'_>, findings: &mut Findings<'_>) {
     unique_of(Kind::RestorePolicy, restore_policies, findings);
 }
 
-fn unique_of<S>(kind: Kind, documents: &[Typed<'_, S>], findings: &mut Findings<'_>) {
+fn unique_of<S>(kind: Kind, documents: &[Typed<S>], findings: &mut Findings<'_>) {
     let at = Path::root().key("metadata").key("name");
     let mut first: HashMap<&str, &RawDocument> = HashMap::new();
     for Typed { raw, metadata, spec: _ } in documents {
@@ -72,8 +72,11 @@ impl<'a> Generated<'a> {
             findings.add(raw, path, Rule::Name, message);
         }
         if let Some((other, other_path)) = self.objects.get(&(kind, name.to_owned())) {
-            let related =
-                findings.related_path(other, other_path, format!("{} generates it too", other.title()));
+            let related = findings.related_path(
+                other,
+                other_path,
+                format!("{} generates it too", findings.title(other)),
+            );
             let message = format!("two documents generate the {kind} `{name}`");
             findings.add(raw, path, Rule::SameObject, message).related.push(related);
         } else {

@@ -14,8 +14,8 @@ use crate::parse::{Findings, Mark, Path, RawDocument};
 use crate::problem::{Rule, suggest};
 
 pub(super) fn validate<'a>(
-    document: &Typed<'a, RestorePolicySpec>,
-    documents: &Documents<'_>,
+    document: &'a Typed<RestorePolicySpec>,
+    documents: &Documents,
     defaults: &DefaultsSpec,
     generated: &mut Generated<'a>,
     findings: &mut Findings<'_>,
@@ -74,8 +74,8 @@ fn short_hash(text: &str) -> String {
 
 /// The Schedule whose latest backup is restored.
 fn source(
-    document: &Typed<'_, RestorePolicySpec>,
-    documents: &Documents<'_>,
+    document: &Typed<RestorePolicySpec>,
+    documents: &Documents,
     findings: &mut Findings<'_>,
 ) -> Option<String> {
     let Typed { raw, metadata: _, spec } = document;
@@ -119,8 +119,8 @@ fn source(
 }
 
 fn schedule_name(
-    document: &Typed<'_, RestorePolicySpec>,
-    policy: &Typed<'_, BackupPolicySpec>,
+    document: &Typed<RestorePolicySpec>,
+    policy: &Typed<BackupPolicySpec>,
     schedule: &str,
     findings: &mut Findings<'_>,
 ) -> Option<String> {
@@ -135,7 +135,7 @@ fn schedule_name(
             }
             None => format!("policy `{name}` has no schedule `{schedule}`"),
         };
-        findings.add(document.raw, &at.key("schedule"), Rule::RestoreSource, message);
+        findings.add(&document.raw, &at.key("schedule"), Rule::RestoreSource, message);
         return None;
     };
     let base = format!("{}-{schedule}", policy.metadata.name);
@@ -147,26 +147,26 @@ fn schedule_name(
         }
         (Some(locations), Some(location)) => {
             let message = format!("the policy doesn't write to `{location}`");
-            findings.add(document.raw, &at.key("location"), Rule::RestoreSource, message).help =
+            findings.add(&document.raw, &at.key("location"), Rule::RestoreSource, message).help =
                 Some(format!("it writes to {}", locations.join(", ")));
             None
         }
         (Some(locations), None) => {
             let message = "the policy writes to several locations: `from.location` has to name one";
-            findings.add(document.raw, &at, Rule::RestoreSource, message).help =
+            findings.add(&document.raw, &at, Rule::RestoreSource, message).help =
                 Some(format!("it writes to {}", locations.join(", ")));
             None
         }
         (None, Some(_)) => {
             let message =
                 "the schedule writes to one location: `from.location` is for policies with `locations`";
-            findings.add(document.raw, &at.key("location"), Rule::RestoreSource, message);
+            findings.add(&document.raw, &at.key("location"), Rule::RestoreSource, message);
             None
         }
     }
 }
 
-fn remap(document: &Typed<'_, RestorePolicySpec>, findings: &mut Findings<'_>) {
+fn remap(document: &Typed<RestorePolicySpec>, findings: &mut Findings<'_>) {
     let Typed { raw, metadata: _, spec } = document;
     let at = Path::spec().key("remap").key("namespaces");
     let include = &spec.select.namespaces.include;
@@ -197,11 +197,11 @@ fn remap(document: &Typed<'_, RestorePolicySpec>, findings: &mut Findings<'_>) {
 /// A namespace, or a glob of namespaces, that a restore writes to.
 struct Target<'a> {
     pattern: String,
-    document: &'a Typed<'a, RestorePolicySpec>,
+    document: &'a Typed<RestorePolicySpec>,
 }
 
 /// Reports restores that go into one namespace of one cluster.
-pub(super) fn targets<'a>(documents: &'a Documents<'a>, findings: &mut Findings<'_>) {
+pub(super) fn targets<'a>(documents: &'a Documents, findings: &mut Findings<'_>) {
     let mut names: HashMap<(&str, String), &RawDocument> = HashMap::new();
     let mut globs: HashMap<&str, Vec<Target<'_>>> = HashMap::new();
     let mut all: HashMap<&str, Vec<Target<'_>>> = HashMap::new();
@@ -221,10 +221,10 @@ pub(super) fn targets<'a>(documents: &'a Documents<'a>, findings: &mut Findings<
         if let Some((cluster, pattern, other)) = clash {
             let at = Path::root().key("metadata").key("name");
             let related =
-                findings.related_path(other, &at, format!("{} restores into it too", other.title()));
+                findings.related_path(other, &at, format!("{} restores into it too", findings.title(other)));
             let what = if is_glob(pattern) { "namespaces" } else { "the namespace" };
             let message = format!("two restores go into {what} `{pattern}` of cluster `{cluster}`");
-            let problem = findings.add(document.raw, &at, Rule::RestoreTarget, message);
+            let problem = findings.add(&document.raw, &at, Rule::RestoreTarget, message);
             problem.related.push(related);
             problem.help =
                 Some("remap one of them, select other namespaces, or remove the one that is done".to_owned());
@@ -235,7 +235,7 @@ pub(super) fn targets<'a>(documents: &'a Documents<'a>, findings: &mut Findings<
                 if is_glob(pattern) {
                     globs.entry(cluster).or_default().push(Target { pattern: pattern.clone(), document });
                 } else {
-                    names.insert((cluster, pattern.clone()), document.raw);
+                    names.insert((cluster, pattern.clone()), &document.raw);
                 }
                 all.entry(cluster).or_default().push(Target { pattern: pattern.clone(), document });
             }
@@ -256,7 +256,7 @@ fn find<'a>(targets: Option<&Vec<Target<'a>>>, pattern: &str) -> Option<&'a RawD
                     !(is_glob(&target.pattern) && excluded.iter().any(|other| glob::covers(other, pattern)))
                 }
         })
-        .map(|target| target.document.raw)
+        .map(|target| &target.document.raw)
 }
 
 fn literal_start(pattern: &str) -> &str {

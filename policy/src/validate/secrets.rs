@@ -1,6 +1,8 @@
 //! Credentials that stand in policy files, where everybody who reads the repository reads them.
 
-use crate::parse::{Content, Entry, Findings, Node, Path, RawDocument, Step};
+use serde_json::Value;
+
+use crate::parse::{Findings, Path, RawDocument};
 use crate::problem::Rule;
 
 /// Keys, in lower case and without separators, whose value is a credential.
@@ -38,53 +40,47 @@ pub(super) fn is_secret_key(key: &str) -> bool {
 }
 
 /// Reports credentials wherever they stand, and keeps them out of all messages.
-pub(crate) fn find(documents: &[RawDocument], findings: &mut Findings<'_>) {
-    for document in documents {
-        let kind = document.root.get("kind").and_then(Node::text).unwrap_or_default();
-        let is_location = kind.ends_with("Location");
-        walk(&document.root, &mut Vec::new(), is_location, document, findings);
+pub(crate) fn find(document: &RawDocument, value: &Value, findings: &mut Findings<'_>) {
+    let is_location = value["kind"].as_str().is_some_and(|kind| kind.ends_with("Location"));
+    let mut secrets = Vec::new();
+    walk(value, &Path::root(), is_location, &mut secrets);
+    for (path, secret) in secrets {
+        report(secret, &path, document, findings);
     }
 }
 
-fn walk(
-    node: &Node,
-    steps: &mut Vec<Step>,
-    is_location: bool,
-    document: &RawDocument,
-    findings: &mut Findings<'_>,
-) {
-    match &node.content {
-        Content::Map(entries) => {
-            for Entry { key, key_span: _, value } in entries {
-                steps.push(Step::Key(key.clone().into()));
-                if let Some(text) = value.text()
-                    && !text.is_empty()
-                    && is_location
-                    && is_secret_key(key)
-                {
-                    report(text, steps, document, findings);
-                } else {
-                    walk(value, steps, is_location, document, findings);
+fn walk<'a>(value: &'a Value, path: &Path, is_location: bool, secrets: &mut Vec<(Path, &'a str)>) {
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                match value {
+                    Value::String(text) if !text.is_empty() && is_location && is_secret_key(key) => {
+                        secrets.push((path.entry(key), text));
+                    }
+                    Value::String(text) if looks_secret(text) => secrets.push((path.entry(key), text)),
+                    Value::Object(_) | Value::Array(_) => walk(value, &path.entry(key), is_location, secrets),
+                    Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
                 }
-                steps.pop();
             }
         }
-        Content::List(items) => {
+        Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                steps.push(Step::Index(index));
-                walk(item, steps, is_location, document, findings);
-                steps.pop();
+                match item {
+                    Value::String(text) if looks_secret(text) => secrets.push((path.index(index), text)),
+                    Value::Object(_) | Value::Array(_) => {
+                        walk(item, &path.index(index), is_location, secrets)
+                    }
+                    Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+                }
             }
         }
-        Content::Text(text) if looks_secret(text) => report(text, steps, document, findings),
-        Content::Text(_) | Content::Null | Content::Bool(_) | Content::Number(_) => {}
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-fn report(secret: &str, steps: &[Step], document: &RawDocument, findings: &mut Findings<'_>) {
-    let path = steps.iter().fold(Path::root(), |path, step| path.with(step.clone()));
+fn report(secret: &str, path: &Path, document: &RawDocument, findings: &mut Findings<'_>) {
     let message = "a credential stands here in plain text";
-    findings.add(document, &path, Rule::LiteralCredential, message).help = Some(
+    findings.add(document, path, Rule::LiteralCredential, message).help = Some(
         "put it into a Secret in Holdfast's namespace, and name that: credential: {name: cloud-credentials, key: \
          cloud}; whoever could read this file knows it now, so make a new one"
             .to_owned(),

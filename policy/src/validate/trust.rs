@@ -17,7 +17,7 @@ pub enum Trust {
     Namespace(String),
 }
 
-pub(super) fn check(trust: &Trust, documents: &Documents<'_>, findings: &mut Findings<'_>) {
+pub(super) fn check(trust: &Trust, documents: &Documents, findings: &mut Findings<'_>) {
     let Trust::Namespace(namespace) = trust else { return };
     let Documents {
         defaults,
@@ -27,12 +27,12 @@ pub(super) fn check(trust: &Trust, documents: &Documents<'_>, findings: &mut Fin
         restore_policies,
         mentioned: _,
     } = documents;
-    defaults.iter().for_each(|document| refuse_kind(Kind::Defaults, document.raw, findings));
-    storage_locations.iter().for_each(|document| refuse_kind(Kind::StorageLocation, document.raw, findings));
+    defaults.iter().for_each(|document| refuse_kind(Kind::Defaults, &document.raw, findings));
+    storage_locations.iter().for_each(|document| refuse_kind(Kind::StorageLocation, &document.raw, findings));
     snapshot_locations
         .iter()
-        .for_each(|document| refuse_kind(Kind::SnapshotLocation, document.raw, findings));
-    restore_policies.iter().for_each(|document| refuse_kind(Kind::RestorePolicy, document.raw, findings));
+        .for_each(|document| refuse_kind(Kind::SnapshotLocation, &document.raw, findings));
+    restore_policies.iter().for_each(|document| refuse_kind(Kind::RestorePolicy, &document.raw, findings));
     for document in backup_policies {
         policy(document, namespace, findings);
     }
@@ -43,7 +43,7 @@ fn refuse_kind(kind: Kind, raw: &RawDocument, findings: &mut Findings<'_>) {
     findings.add(raw, &Path::root().key("kind"), Rule::Untrusted, message);
 }
 
-fn policy(document: &Typed<'_, BackupPolicySpec>, namespace: &str, findings: &mut Findings<'_>) {
+fn policy(document: &Typed<BackupPolicySpec>, namespace: &str, findings: &mut Findings<'_>) {
     let Typed { raw, metadata: _, spec } = document;
     let root = Path::spec();
     let mut places = vec![(root.clone(), spec.select.as_ref(), spec.volumes.as_ref(), spec.hooks.as_ref())];

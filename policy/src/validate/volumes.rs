@@ -45,7 +45,7 @@ pub(super) fn check(
     volumes: &Volumes,
     path: &Path,
     raw: &RawDocument,
-    documents: &Documents<'_>,
+    documents: &Documents,
     findings: &mut Findings<'_>,
 ) {
     if !volumes.rules.is_empty() && volumes.policy_ref.is_some() {
