@@ -52,8 +52,10 @@ struct Registry {
 
 impl Registry {
     fn cancel(&self, uid: &str) {
-        self.runs.cancel(uid);
-        self.completions.cancel(uid);
+        let cancelled = [self.runs.cancel(uid), self.completions.cancel(uid)];
+        if cancelled.contains(&true) {
+            tracing::info!(uid, "run of a deleted backup is cancelled");
+        }
     }
 
     fn forget(&self, uid: &str) {

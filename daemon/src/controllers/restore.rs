@@ -53,8 +53,10 @@ struct Registry {
 
 impl Registry {
     fn cancel(&self, uid: &str) {
-        self.runs.cancel(uid);
-        self.removals.cancel(uid);
+        let cancelled = [self.runs.cancel(uid), self.removals.cancel(uid)];
+        if cancelled.contains(&true) {
+            tracing::info!(uid, "run of a deleted restore is cancelled");
+        }
     }
 
     fn forget(&self, uid: &str) {

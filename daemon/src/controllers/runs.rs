@@ -80,11 +80,12 @@ impl<T: Send + Sync + 'static> Runs<T> {
             .collect()
     }
 
-    /// Asks a run to end; it stays listed until it has.
-    pub fn cancel(&self, uid: &str) {
-        if let Some(run) = self.lock().get(uid) {
-            run.cancel.cancel();
-        }
+    /// Asks a run to end; it stays listed until it has. Tells whether this is the first time that it was asked.
+    pub fn cancel(&self, uid: &str) -> bool {
+        let runs = self.lock();
+        let Some(run) = runs.get(uid).filter(|run| !run.cancel.is_cancelled()) else { return false };
+        run.cancel.cancel();
+        true
     }
 
     pub fn forget(&self, uid: &str) {

@@ -31,7 +31,10 @@ pub(super) enum Error {
 pub(super) async fn act(controller: &Controller, registry: &Registry, step: Step) -> Result<(), Error> {
     match step {
         Step::Run { uid, decision: OrphanDecision::Cancel } => registry.cancel(&uid),
-        Step::Run { uid, decision: OrphanDecision::Forget } => registry.forget(&uid),
+        Step::Run { uid, decision: OrphanDecision::Forget } => {
+            tracing::info!(uid, "run of a deleted backup has ended");
+            registry.forget(&uid);
+        }
         Step::Backup { backup, decision } => match decision {
             Decision::Enqueue { position } | Decision::MoveUp { position } => {
                 set_phase(controller, &backup, BackupPhase::Queued, position).await?;

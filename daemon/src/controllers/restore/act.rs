@@ -42,7 +42,7 @@ pub(super) async fn act(controller: &Controller, registry: &Registry, step: Step
             }
             Decision::Finish { end } => finish(controller, registry, &restore, &end).await?,
             Decision::Complete => complete(controller, &restore).await?,
-            Decision::Cancel => registry.runs.cancel(uid(&restore)),
+            Decision::Cancel => registry.cancel(uid(&restore)),
             Decision::RemoveFiles => remove_files(controller, registry, &restore).await?,
             Decision::NoteRemoval { removal } => {
                 note_removal(controller, registry, &restore, &removal).await?

@@ -1,0 +1,65 @@
+//! A Restore from its creation to its deletion.
+
+use std::collections::BTreeMap;
+
+use holdfast_policy::velero::{Restore, RestorePhase, RestoreSpec, labels};
+use kube::ResourceExt;
+use kube::api::DeleteParams;
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::await_condition;
+use pretty_assertions::assert_eq;
+
+use crate::home::{Home, PATIENCE, backup_of};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_brings_objects_into_other_namespaces_and_takes_its_files_along_when_it_is_deleted()
+-> anyhow::Result<()> {
+    let home = Home::new("restore").await?;
+    let application = home.application("app").await?;
+    let copy = format!("{application}-copy");
+    let _daemon = home.daemon(&[]).await?;
+    home.local_location().await?;
+    home.runs.backup("one", backup_of(&application), PATIENCE).await?;
+
+    let spec = RestoreSpec {
+        backup_name: Some("one".to_owned()),
+        namespace_mapping: BTreeMap::from([(application.clone(), copy.clone())]),
+        ..RestoreSpec::default()
+    };
+    let restore = home.runs.restore("back", spec, PATIENCE).await?;
+    assert_eq!(restore.status.phase, Some(RestorePhase::Completed), "{:?}", restore.status);
+    assert!(restore.status.start_timestamp <= restore.status.completion_timestamp);
+    assert_eq!(restore.finalizers(), [labels::RESTORE_FINALIZER]);
+    let settings = home.config_maps(&copy)?.get("settings").await?;
+    assert_eq!(settings.data, home.config_maps(&application)?.get("settings").await?.data);
+    assert_eq!(settings.labels().get(labels::RESTORE_NAME).map(String::as_str), Some("back"));
+
+    let of_restore = |file: &String| file.starts_with("restores/back/");
+    assert!(home.files()?.iter().any(of_restore));
+    let api = home.runs.api::<Restore>();
+    api.delete("back", &DeleteParams::default()).await?;
+    let uid = restore.uid().unwrap();
+    let gone = await_condition(api, "back", is_deleted(&uid));
+    tokio::time::timeout(PATIENCE, gone).await??;
+    assert!(!home.files()?.iter().any(of_restore));
+    assert!(home.config_maps(&copy)?.get_opt("settings").await?.is_some());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_of_an_unknown_backup_fails_its_validation() -> anyhow::Result<()> {
+    let home = Home::new("no-backup").await?;
+    let _daemon = home.daemon(&[]).await?;
+    home.local_location().await?;
+    let spec = RestoreSpec { backup_name: Some("nowhere".to_owned()), ..RestoreSpec::default() };
+    let restore = home.runs.restore("back", spec, PATIENCE).await?;
+    assert_eq!(restore.status.phase, Some(RestorePhase::FailedValidation));
+    assert_eq!(restore.status.validation_errors.len(), 1);
+    assert!(
+        restore.status.validation_errors[0].starts_with("Error retrieving backup"),
+        "{:?}",
+        restore.status
+    );
+    assert!(restore.status.start_timestamp.is_none() && restore.status.completion_timestamp.is_none());
+    Ok(())
+}

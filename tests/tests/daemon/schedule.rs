@@ -1,0 +1,113 @@
+//! When a Schedule makes its backups.
+
+use holdfast_policy::time::to_chrono;
+use holdfast_policy::velero::{Backup, Schedule, SchedulePhase, ScheduleSpec, labels};
+use holdfast_tests::runs::backup_has_ended;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use pretty_assertions::assert_eq;
+
+use crate::home::{Home, PATIENCE, backup_of, logged};
+
+/// Never due while a test runs.
+const YEARLY: &str = "0 0 1 1 *";
+
+fn schedule(home: &Home, name: &str, expression: &str) -> Schedule {
+    let spec = ScheduleSpec {
+        schedule: expression.to_owned(),
+        template: backup_of(&home.namespace),
+        ..ScheduleSpec::default()
+    };
+    Schedule::new(name, spec)
+}
+
+async fn backups_of(home: &Home, schedule: &str) -> anyhow::Result<Vec<Backup>> {
+    let selector = format!("{}={schedule}", labels::SCHEDULE_NAME);
+    Ok(home.runs.api::<Backup>().list(&ListParams::default().labels(&selector)).await?.items)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_schedule_makes_its_first_backup_at_once_and_its_spec_stays_as_it_was() -> anyhow::Result<()> {
+    let home = Home::new("first").await?;
+    let _daemon = home.daemon(&[]).await?;
+    home.local_location().await?;
+    let created = schedule(&home, "yearly", YEARLY);
+    home.runs.create(&created).await?;
+    let seen: Schedule =
+        home.runs.ended("yearly", PATIENCE, |it: &Schedule| it.status.last_backup.is_some()).await?;
+    assert_eq!(seen.spec, created.spec);
+    assert_eq!(seen.status.phase, Some(SchedulePhase::Enabled));
+    let backups = backups_of(&home, "yearly").await?;
+    assert_eq!(backups.len(), 1);
+    let instant = to_chrono(seen.status.last_backup.as_ref().unwrap());
+    assert_eq!(backups[0].name_any(), format!("yearly-{}", instant.format("%Y%m%d%H%M%S")));
+    assert_eq!(backups[0].spec.included_namespaces, created.spec.template.included_namespaces);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn later_backups_carry_the_instants_at_which_they_were_due() -> anyhow::Result<()> {
+    let home = Home::new("often").await?;
+    let _daemon = home.daemon(&[]).await?;
+    home.local_location().await?;
+    home.runs.create(&schedule(&home, "often", "@every 2s")).await?;
+    let first: Schedule =
+        home.runs.ended("often", PATIENCE, |it: &Schedule| it.status.last_backup.is_some()).await?;
+    let start = to_chrono(first.status.last_backup.as_ref().unwrap());
+    for run in 1..=2 {
+        let name = format!("often-{}", (start + chrono::TimeDelta::seconds(2 * run)).format("%Y%m%d%H%M%S"));
+        let ended = |backup: &Backup| backup_has_ended(backup.status_phase());
+        home.runs.ended(&name, PATIENCE, ended).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuilt_cluster_does_not_begin_with_a_backup_of_its_emptiness() -> anyhow::Result<()> {
+    let home = Home::new("rebuilt").await?;
+    let _daemon = home.daemon(&[]).await?;
+    for folder in ["yearly-20261101020304", "yearly-20261003020304", "yearly-by-hand"] {
+        std::fs::create_dir_all(home.bucket().join("backups").join(folder))?;
+        std::fs::write(home.bucket().join("backups").join(folder).join("velero-backup.json"), "{}")?;
+    }
+    home.local_location().await?;
+    home.runs.create(&schedule(&home, "yearly", YEARLY)).await?;
+    let seen: Schedule =
+        home.runs.ended("yearly", PATIENCE, |it: &Schedule| it.status.last_backup.is_some()).await?;
+    let last = to_chrono(seen.status.last_backup.as_ref().unwrap());
+    assert_eq!(last.to_rfc3339(), "2026-11-01T02:03:04+00:00");
+    assert_eq!(backups_of(&home, "yearly").await?.len(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_backup_that_is_to_be_skipped_is_noted_in_the_status_alone() -> anyhow::Result<()> {
+    let home = Home::new("skip").await?;
+    let daemon = home.daemon(&[]).await?;
+    home.local_location().await?;
+    let mut created = schedule(&home, "yearly", YEARLY);
+    created.spec.skip_immediately = Some(true);
+    home.runs.create(&created).await?;
+    let seen: Schedule =
+        home.runs.ended("yearly", PATIENCE, |it: &Schedule| it.status.last_skipped.is_some()).await?;
+    assert_eq!(seen.spec, created.spec);
+    logged(&daemon, &["\"schedule\":\"yearly\"", "Skip", "First"]).await?;
+    assert_eq!(backups_of(&home, "yearly").await?.len(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_schedule_says_so_also_while_it_is_paused() -> anyhow::Result<()> {
+    let home = Home::new("wrong").await?;
+    let _daemon = home.daemon(&[]).await?;
+    let mut created = schedule(&home, "wrong", "61 * * * *");
+    created.spec.paused = true;
+    home.runs.create(&created).await?;
+    let seen: Schedule = home
+        .runs
+        .ended("wrong", PATIENCE, |it: &Schedule| it.status.phase == Some(SchedulePhase::FailedValidation))
+        .await?;
+    assert_eq!(seen.status.validation_errors.len(), 1);
+    assert!(seen.status.validation_errors[0].starts_with("invalid schedule: "), "{:?}", seen.status);
+    Ok(())
+}
