@@ -5,6 +5,7 @@
 
 mod check;
 mod formats;
+mod reference;
 mod spelling;
 mod words;
 
@@ -13,6 +14,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 pub use check::{Checked, Checker};
+pub use reference::markdown;
 
 use crate::model::{
     API_VERSION, BackupPolicySpec, DefaultsSpec, Kind, Metadata, RestorePolicySpec, SnapshotLocationSpec,
@@ -145,15 +147,24 @@ fn tidy(schema: &mut Value) {
 mod tests {
     use super::*;
 
+    fn assert_committed(path: &str, generated: &str) {
+        let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, generated).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == generated, "{path} is stale: run the tests with UPDATE=1");
+    }
+
     #[test]
     fn the_committed_schema_is_the_generated_one() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/policy.schema.json");
         let generated = format!("{}\n", serde_json::to_string_pretty(&json_schema()).unwrap());
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(path, &generated).unwrap();
-        }
-        let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == generated, "{path} is stale: run the tests with UPDATE=1");
+        assert_committed("schemas/policy.schema.json", &generated);
+    }
+
+    #[test]
+    fn the_committed_reference_is_the_generated_one() {
+        assert_committed("docs/policy.md", &markdown());
     }
 
     #[test]

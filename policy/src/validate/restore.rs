@@ -201,7 +201,7 @@ struct Target<'a> {
 }
 
 /// Reports restores that go into one namespace of one cluster.
-pub(super) fn targets<'a>(documents: &'a Documents, findings: &mut Findings<'_>) {
+pub(super) fn targets(documents: &Documents, findings: &mut Findings<'_>) {
     let mut names: HashMap<(&str, String), &RawDocument> = HashMap::new();
     let mut globs: HashMap<&str, Vec<Target<'_>>> = HashMap::new();
     let mut all: HashMap<&str, Vec<Target<'_>>> = HashMap::new();
