@@ -64,7 +64,10 @@ pub async fn run(
         shutdown.cancelled().await;
         return Ok(());
     }
-    let board = shutdown.run_until_cancelled(open_board(&client, &namespace, &shutdown)).await.flatten();
+    let board = shutdown
+        .run_until_cancelled(open_board(client.clone(), namespace.clone(), shutdown.clone()))
+        .await
+        .flatten();
     let publisher = Publisher::start(client.clone(), namespace.clone(), cluster_name.clone(), &shutdown);
     let (sender, updates) = mpsc::channel(sources.len());
     let mut states = Vec::with_capacity(sources.len());
@@ -75,7 +78,7 @@ pub async fn run(
             cluster_name: cluster_name.clone(),
         };
         let memory = board.as_ref().and_then(|board| board.get(&name)).map(remembered).unwrap_or_default();
-        states.push(State::new(name, origin.to_string(), target, memory));
+        states.push(State::new(name, &origin, target, memory));
         let sender = sender.clone();
         let follow = match origin {
             Origin::Directory(path) => watch::follow(index, path, sender).boxed(),
@@ -90,9 +93,9 @@ pub async fn run(
 }
 
 /// What ran once is remembered there, so that nothing is published before it was read.
-async fn open_board(client: &kube::Client, namespace: &str, shutdown: &CancellationToken) -> Option<Board> {
+async fn open_board(client: kube::Client, namespace: String, shutdown: CancellationToken) -> Option<Board> {
     loop {
-        match Board::open(client.clone(), namespace, shutdown).await {
+        match Board::open(client.clone(), &namespace, &shutdown).await {
             Ok(Some(board)) => return Some(board),
             Ok(None) => {
                 warn!("the cluster does not serve PolicySets: what becomes of policies is only logged");

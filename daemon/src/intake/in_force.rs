@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use holdfast_policy::compile::Target;
 use holdfast_policy::problem::{Problem, Problems};
+use holdfast_policy::validate::Trust;
 use tracing::{error, info, warn};
 
 use super::name::SourceName;
+use super::origin::Origin;
 use super::set::{self, PolicySet};
 use super::source::SourceProblem;
 use super::watch::Update;
@@ -28,6 +30,7 @@ pub struct State {
     /// Where it is read from, in words.
     pub origin: String,
     pub target: Target,
+    pub trust: Trust,
     pub in_force: Option<InForce>,
     /// What the source gives now, in force or not.
     pub latest_revision: Option<String>,
@@ -73,10 +76,11 @@ pub enum Trouble {
 }
 
 impl State {
-    pub fn new(name: SourceName, origin: String, target: Target, memory: Memory) -> State {
+    pub fn new(name: SourceName, origin: &Origin, target: Target, memory: Memory) -> State {
         State {
             name,
-            origin,
+            origin: origin.to_string(),
+            trust: origin.trust(&target.namespace),
             target,
             in_force: None,
             latest_revision: None,
@@ -105,7 +109,7 @@ pub async fn take(states: &mut [State], update: Update, now: DateTime<Utc>) {
         }
         Ok(snapshot) => {
             state.latest_revision = Some(snapshot.revision.clone());
-            set::compile(snapshot, state.target.clone()).await
+            set::compile(snapshot, state.trust.clone(), state.target.clone()).await
         }
     };
     match compiled {

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use holdfast_policy::validate::Trust;
+
 use super::config_maps::{ConfigMaps, Which};
 use super::name::{Invalid, SourceName};
 
@@ -14,6 +16,18 @@ use super::name::{Invalid, SourceName};
 pub enum Origin {
     Directory(PathBuf),
     ConfigMaps(ConfigMaps),
+}
+
+impl Origin {
+    /// Who may write there decides how far its policies may go.
+    pub fn trust(&self, own_namespace: &str) -> Trust {
+        match self {
+            Origin::ConfigMaps(maps) if maps.namespace != own_namespace => {
+                Trust::Namespace(maps.namespace.clone())
+            }
+            Origin::Directory(_) | Origin::ConfigMaps(_) => Trust::Full,
+        }
+    }
 }
 
 impl fmt::Display for Origin {

@@ -5,7 +5,8 @@
 
 use holdfast_policy::compile::{self, Target};
 use holdfast_policy::problem::Problems;
-use holdfast_policy::{load, model};
+use holdfast_policy::validate::Trust;
+use holdfast_policy::{load_trusted, model};
 
 use super::source::SourceSnapshot;
 use crate::publish::decide::Drift;
@@ -21,13 +22,13 @@ pub struct PolicySet {
 }
 
 /// Compiles on a thread of its own: thousands of documents take a while.
-pub async fn compile(snapshot: SourceSnapshot, target: Target) -> Result<PolicySet, Problems> {
-    let compiled = tokio::task::spawn_blocking(move || compile_now(&snapshot, &target)).await;
+pub async fn compile(snapshot: SourceSnapshot, trust: Trust, target: Target) -> Result<PolicySet, Problems> {
+    let compiled = tokio::task::spawn_blocking(move || compile_now(&snapshot, &trust, &target)).await;
     compiled.expect("compiling does not panic, and its task is never aborted")
 }
 
-fn compile_now(snapshot: &SourceSnapshot, target: &Target) -> Result<PolicySet, Problems> {
-    let set = load(&snapshot.files)?;
+fn compile_now(snapshot: &SourceSnapshot, trust: &Trust, target: &Target) -> Result<PolicySet, Problems> {
+    let set = load_trusted(&snapshot.files, trust)?;
     let desired = compile::compile(&set, target).into_iter().map(Desired::from).collect();
     let drift = match set.drift() {
         model::Drift::Revert => Drift::Revert,

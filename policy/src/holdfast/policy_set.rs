@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
     kind = "PolicySet",
     namespaced,
     status = "PolicySetStatus",
+    doc = "What became of one source of policies: made and written by the daemon, read by people and tools.",
     derive = "PartialEq",
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"}"#,
