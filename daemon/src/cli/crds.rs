@@ -14,7 +14,7 @@ pub struct Args {}
 pub fn run(Args {}: Args) -> anyhow::Result<ExitCode> {
     let mut output = std::io::stdout().lock();
     for definition in app::crds::all() {
-        writeln!(output, "---\n{}", velero::crd_yaml(&definition).trim_end())?;
+        output.write_all(velero::crd_yaml(&definition).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
