@@ -17,7 +17,7 @@ use super::volume_info::VolumeInfo;
 use super::{Error, existing};
 use crate::actions::backup::Bindings;
 use crate::archive::Writer;
-use crate::cluster::{Cluster, Discovery, Item, ListScope, PAGE_SIZE};
+use crate::cluster::{self, Cluster, Discovery, Item, ListScope, PAGE_SIZE};
 use crate::engine::run_log::{Message, Place, RunLog};
 use crate::engine::select::{
     DEFINITIONS, Direct, Listing, NAMESPACES, NamespaceFacts, NamespaceObject, Selection, ordered_items, plan,
@@ -137,26 +137,31 @@ impl Collector<'_> {
         for wanted in ordered_items(self.ordered, subject.resource) {
             let found = match &wanted.found_at {
                 Some((namespace, name)) => self.find(subject, namespace.as_deref(), name).await,
-                None => None,
+                None => Ok(None),
             };
+            let missing = Message::new(format!("Cannot find resource '{}'.", wanted.text));
             match found {
-                Some(item) => self.take_listed(subject, item).await?,
-                None => {
-                    self.log.warning(Place::Velero, format!("Cannot find resource '{}'.", wanted.text));
-                }
+                Ok(Some(item)) => self.take_listed(subject, item).await?,
+                Ok(None) => self.log.warning(Place::Velero, missing),
+                // The list that follows tries to get it, too, and reports an error if that fails.
+                Err(error) => self.log.warning(Place::Velero, missing.cause(&error)),
             }
         }
         Ok(())
     }
 
     /// The object, if it exists and the filters choose it.
-    async fn find(&self, subject: &Subject<'_>, namespace: Option<&str>, name: &str) -> Option<Item> {
+    async fn find(
+        &self,
+        subject: &Subject<'_>,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Item>, cluster::Error> {
         if namespace.is_some_and(|namespace| !self.selection.namespaces.includes(namespace)) {
-            return None;
+            return Ok(None);
         }
-        let item = self.cluster.get(subject.resource, namespace, name).await.ok().flatten()?;
-        let Labelled { metadata } = serde_json::from_slice(&item.json).ok()?;
-        self.selection.labels.matches(&metadata.labels).then_some(item)
+        let item = self.cluster.get(subject.resource, namespace, name).await?;
+        Ok(item.filter(|item| self.selection.labels.matches(&item_labels(item))))
     }
 
     /// Stores the Namespace objects that are chosen by name or label; gives those that wait for an object.
@@ -236,13 +241,17 @@ async fn at_once(limit: usize, work: Vec<BoxFuture<'_, Result<(), Error>>>) -> R
     Ok(())
 }
 
-#[derive(Deserialize)]
-struct Labelled {
-    metadata: Labels,
-}
-
-#[derive(Deserialize)]
-struct Labels {
+/// The labels of an object; an object that cannot be read has none.
+fn item_labels(item: &Item) -> BTreeMap<String, String> {
+    #[derive(Default, Deserialize)]
     #[serde(default)]
-    labels: BTreeMap<String, String>,
+    struct Labelled {
+        metadata: Labels,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Labels {
+        labels: BTreeMap<String, String>,
+    }
+    serde_json::from_slice::<Labelled>(&item.json).unwrap_or_default().metadata.labels
 }
