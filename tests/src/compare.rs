@@ -1,11 +1,13 @@
 //! Takes a picture of what a namespace holds, and says in which objects two such pictures differ.
 //!
 //! In: a client and a namespace. Out: objects without what a cluster gives each copy of its own (uid, addresses, status, what
-//! controllers make again by themselves), so that equal pictures mean: the same application.
+//! controllers make again by themselves) and without objects that are labelled to be left out of backups, so that equal pictures mean: the same application.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
+use holdfast_policy::velero::labels;
+use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::discovery::{Discovery, Scope, verbs};
 use serde_json::{Map, Value};
@@ -20,7 +22,7 @@ const MADE_BY_CLUSTERS: &[(&str, &str)] = &[
     ("metrics.k8s.io", "pods"),
 ];
 
-const RESTORE_LABELS: &[&str] = &["velero.io/backup-name", "velero.io/restore-name"];
+const RESTORE_LABELS: &[&str] = &[labels::BACKUP_NAME, labels::RESTORE_NAME];
 
 /// What one namespace holds: `kind.group/name` to the object, normalised.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,7 +75,9 @@ impl Picture {
                 };
                 for object in list.items {
                     let name = object.metadata.name.clone().unwrap_or_default();
-                    if is_made_by_the_cluster(&resource.kind, &name, &object) {
+                    if is_made_by_the_cluster(&resource.kind, &name, &object)
+                        || is_kept_out_of_backups(&object)
+                    {
                         continue;
                     }
                     let key = format!("{}/{name}", group_kind(&resource.group, &resource.kind));
@@ -107,6 +111,11 @@ impl Picture {
 
 fn group_kind(group: &str, kind: &str) -> String {
     if group.is_empty() { kind.to_string() } else { format!("{kind}.{group}") }
+}
+
+/// Objects that say of themselves that no backup is to hold them.
+fn is_kept_out_of_backups(object: &DynamicObject) -> bool {
+    object.labels().get(labels::EXCLUDE_FROM_BACKUP).is_some_and(|value| value == "true")
 }
 
 fn is_made_by_the_cluster(kind: &str, name: &str, object: &DynamicObject) -> bool {
