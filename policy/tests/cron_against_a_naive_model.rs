@@ -31,7 +31,8 @@ fn list(values: &[u32]) -> String {
 }
 
 fn minutes_after(start: DateTime<Utc>, hours: i64) -> impl Iterator<Item = DateTime<Utc>> {
-    let first = DateTime::from_timestamp(start.timestamp().div_euclid(60) * 60 + 60, 0).unwrap();
+    let first = DateTime::from_timestamp(start.timestamp().div_euclid(60) * 60 + 60, 0)
+        .expect("an instant of this century");
     (0..hours * 60).map(move |minutes| first + TimeDelta::minutes(minutes))
 }
 
