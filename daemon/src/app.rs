@@ -229,7 +229,8 @@ fn watch<K: Record>(client: &Client, namespace: &str, parts: &mut Parts) -> Arc<
     watched
 }
 
-async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
+/// A client for the cluster that the user names, or that the surroundings name.
+pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path)

@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 
 pub mod check;
 pub mod crds;
+pub mod next;
+pub mod plan;
 pub mod policies;
 pub mod render;
 pub mod run;
@@ -33,6 +35,10 @@ pub enum Command {
     Check(check::Args),
     /// Print what policy files compile to.
     Render(render::Args),
+    /// Compare policies with a cluster and print what publishing them would change.
+    Plan(plan::Args),
+    /// Print the next runs of schedules.
+    Next(next::Args),
     /// Print the JSON Schema of policy files.
     Schema(schema::Args),
     /// Print the version.
@@ -56,6 +62,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Crds(args) => crds::run(args),
         Command::Check(args) => check::run(args),
         Command::Render(args) => render::run(args),
+        Command::Plan(args) => plan::run(args),
+        Command::Next(args) => next::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Version(args) => version::run(args),
     }

@@ -20,15 +20,12 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use holdfast_policy::compile::Target;
-use holdfast_policy::holdfast::PolicySet;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock::Clock;
 use crate::publish::Publisher;
-use crate::publish::memory::Memory;
-use crate::publish::object::{Key, Kind};
 use board::Board;
 use in_force::State;
 use origin::Origin;
@@ -77,7 +74,12 @@ pub async fn run(
             source: name.to_string(),
             cluster_name: cluster_name.clone(),
         };
-        let memory = board.as_ref().and_then(|board| board.get(&name)).map(remembered).unwrap_or_default();
+        let memory = board
+            .as_ref()
+            .and_then(|board| board.get(&name))
+            .as_ref()
+            .map(board::remembered)
+            .unwrap_or_default();
         states.push(State::new(name, &origin, target, memory));
         let sender = sender.clone();
         let follow = match origin {
@@ -107,13 +109,6 @@ async fn open_board(client: kube::Client, namespace: String, shutdown: Cancellat
             }
         }
     }
-}
-
-fn remembered(set: PolicySet) -> Memory {
-    let made = set.status.unwrap_or_default().made_once.into_iter();
-    Memory::remembering(
-        made.filter_map(|made| Some(Key { kind: Kind::from_name(&made.kind)?, name: made.name })),
-    )
 }
 
 struct Parts {

@@ -7,30 +7,30 @@
 pub mod act;
 pub mod conflict;
 pub mod decide;
+pub mod difference;
 pub mod memory;
 pub mod object;
 pub mod observe;
 pub mod ownership;
+pub mod plan;
 pub mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
-use holdfast_policy::compile::RestoreFrom;
 use kube::runtime::events::Recorder;
 use tokio_util::sync::CancellationToken;
 
 use act::Outcome;
 use decide::{Action, Drift, LeaveReason, Situation};
 use memory::Memory;
-use object::{Desired, Key, Lifecycle, Live};
-use observe::Observed;
+use object::{Desired, Key, Lifecycle};
+use observe::{Observed, Place};
 use report::{Notice, Report};
 
 /// Requests in flight at once; the API server's own fairness does the rest.
-const REQUESTS: usize = 16;
+pub(crate) const REQUESTS: usize = 16;
 
 /// Publishes to one namespace of one cluster.
 pub struct Publisher {
@@ -81,8 +81,10 @@ impl Publisher {
         memory: &mut Memory,
         now: DateTime<Utc>,
     ) -> Result<Report, observe::Error> {
-        let live = self.live(request, memory).await?;
-        let newest_completed = self.newest_completed(request, &live, memory).await?;
+        let place = Place { client: &self.client, namespace: &self.namespace };
+        let mut live = self.observed.objects();
+        live.extend(place.one_shots(request.desired, memory).await?);
+        let newest_completed = place.newest_completed(request.desired, &live, memory).await?;
         let actions = decide::decide(
             &Situation {
                 source: request.source,
@@ -100,52 +102,6 @@ impl Publisher {
         let report = self.act(request, actions, memory, now).await;
         report::tell(&self.recorder, &self.namespace, request.source, &report, request.notices).await;
         Ok(report)
-    }
-
-    /// The watched objects, and those of the one-shot objects that are asked for and not known to have been made.
-    async fn live(
-        &self,
-        request: &Request<'_>,
-        memory: &Memory,
-    ) -> Result<BTreeMap<Key, Arc<Live>>, observe::Error> {
-        let mut live = self.observed.objects();
-        let unknown = request
-            .desired
-            .iter()
-            .map(|desired| &desired.key)
-            .filter(|key| key.kind.lifecycle() == Lifecycle::CreatedOnce && !memory.ran().contains(*key));
-        let reads = unknown.map(|key| async move {
-            let live = observe::get(&self.client, &self.namespace, key).await?;
-            Ok(live.map(|live| (key.clone(), Arc::new(live))))
-        });
-        // Collected, here and below: with the closure kept in it the future could not move between threads.
-        let reads: Vec<_> = reads.collect();
-        let mut reads = futures::stream::iter(reads).buffer_unordered(REQUESTS);
-        while let Some(read) = reads.next().await {
-            live.extend(read?);
-        }
-        Ok(live)
-    }
-
-    async fn newest_completed(
-        &self,
-        request: &Request<'_>,
-        live: &BTreeMap<Key, Arc<Live>>,
-        memory: &Memory,
-    ) -> Result<BTreeMap<String, String>, observe::Error> {
-        let mut newest = BTreeMap::new();
-        for desired in request.desired {
-            let done = live.contains_key(&desired.key) || memory.ran().contains(&desired.key);
-            let Some(RestoreFrom::LatestOf { schedule }) =
-                desired.gate.as_ref().filter(|_| !done).map(|gate| &gate.from)
-            else {
-                continue;
-            };
-            if let Some(backup) = observe::newest_completed(&self.client, &self.namespace, schedule).await? {
-                newest.insert(schedule.clone(), backup);
-            }
-        }
-        Ok(newest)
     }
 
     async fn act(

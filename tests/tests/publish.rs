@@ -7,11 +7,12 @@ use anyhow::Context as _;
 use chrono::DateTime;
 use holdfast::publish::act::Outcome;
 use holdfast::publish::conflict::Operation;
-use holdfast::publish::decide::{ApplyReason, Drift, LeaveReason};
+use holdfast::publish::decide::{ApplyReason, Drift, LeaveReason, Situation};
 use holdfast::publish::memory::Memory;
 use holdfast::publish::object::{CONTENT_HASH, Desired, Key, Kind, SOURCE};
+use holdfast::publish::plan::{Change, What};
 use holdfast::publish::report::Report;
-use holdfast::publish::{Publisher, Request, observe};
+use holdfast::publish::{Publisher, Request, observe, plan};
 use holdfast_policy::velero;
 use holdfast_tests::Testbed;
 use k8s_openapi::api::events::v1::Event;
@@ -329,5 +330,78 @@ async fn a_schedule_that_no_policy_asks_for_is_removed_and_what_others_made_is_n
     left.sort();
     assert_eq!(left, ["kept", "theirs"]);
     assert!(stage.api(Kind::BackupStorageLocation).get_opt("default").await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_plan_tells_what_would_change_and_changes_nothing() -> anyhow::Result<()> {
+    let mut stage = Stage::set().await?;
+    let before =
+        ["changed", "drifted", "gone", "contested"].map(|name| stage.schedule(name, "h1", nightly()));
+    stage.publish(&before).await?;
+    stage.edit("drifted", json!({"spec": {"schedule": "@yearly"}})).await?;
+    let theirs = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "Schedule",
+        "metadata": {"name": "contested"},
+        "spec": {"schedule": "@yearly", "template": {}},
+    });
+    stage
+        .api(Kind::Schedule)
+        .patch("contested", &PatchParams::apply("argocd-controller").force(), &Patch::Apply(theirs))
+        .await?;
+    let mut changed = nightly();
+    changed["schedule"] = json!("0 5 * * *");
+    let desired = [
+        stage.schedule("changed", "h2", changed),
+        stage.schedule("drifted", "h1", nightly()),
+        stage.schedule("contested", "h1", nightly()),
+        stage.schedule("new", "h1", nightly()),
+    ];
+
+    let place = observe::Place { client: &stage.client, namespace: &stage.namespace };
+    let live = plan::live(place, &desired, &stage.memory).await?;
+    let situation = Situation {
+        source: US,
+        desired: &desired,
+        live: &live,
+        newest_completed: &BTreeMap::new(),
+        memory: &stage.memory,
+        drift: Drift::Revert,
+        prune_word: None,
+        cluster_name: Some("prod"),
+        approved: &BTreeSet::new(),
+    };
+    let now = DateTime::from_timestamp(1_800_000_000, 0).context("an instant")?;
+    let changes = plan::plan(place, &situation, now).await?;
+    let told: Vec<String> = changes
+        .iter()
+        .map(|Change { key, what }| {
+            let what = match what {
+                What::Create => "create".to_owned(),
+                What::Prune => "remove".to_owned(),
+                What::Conflict(conflicts) => conflicts.iter().map(ToString::to_string).collect(),
+                What::Change { reason: _, fields } => {
+                    let fields = fields.iter().filter(|field| field.path.starts_with(".spec"));
+                    fields.map(ToString::to_string).collect()
+                }
+                What::Leave(reason) => format!("{reason:?}"),
+            };
+            format!("{}: {what}", key.name)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "changed: .spec.schedule: \"0 1 * * *\" -> \"0 5 * * *\"",
+            "contested: .spec.schedule belongs to argocd-controller",
+            "drifted: .spec.schedule: \"@yearly\" -> \"0 1 * * *\"",
+            "new: create",
+            "gone: remove",
+        ]
+    );
+    assert_eq!(stage.spec(Kind::Schedule, "changed").await?["schedule"], "0 1 * * *");
+    assert_eq!(stage.spec(Kind::Schedule, "drifted").await?["schedule"], "@yearly");
+    assert!(stage.api(Kind::Schedule).get_opt("new").await?.is_none());
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! In: statuses. Out: the objects, and what people wrote on them: their annotations, and what an earlier process
 //! remembered. Where the cluster does not serve the kind, everything works but this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::name::SourceName;
+use crate::publish::memory::Memory;
+use crate::publish::object::{ALLOW_PRUNE, APPROVE, Desired, Key, Kind};
 
 const MANAGER: &str = "holdfast";
 
@@ -36,6 +38,50 @@ pub enum Error {
         #[source]
         source: kube::Error,
     },
+}
+
+/// What people wrote on a PolicySet.
+#[derive(Debug, Default)]
+pub struct Words {
+    pub prune: Option<String>,
+    approve: BTreeSet<String>,
+}
+
+impl Words {
+    pub fn of(set: Option<&PolicySet>) -> Words {
+        let annotations = set.and_then(|set| set.metadata.annotations.as_ref());
+        let word = |key: &str| annotations.and_then(|annotations| annotations.get(key)).cloned();
+        let approve = word(APPROVE).unwrap_or_default();
+        let hashes = approve.split([',', ' ']).filter(|hash| !hash.is_empty());
+        Words { prune: word(ALLOW_PRUNE), approve: hashes.map(str::to_owned).collect() }
+    }
+
+    /// Names of the Restores that were let through.
+    pub fn approved(&self, desired: &[Desired]) -> BTreeSet<String> {
+        let gated = desired.iter().filter(|desired| desired.gate.is_some());
+        gated
+            .filter(|desired| self.approve.contains(&desired.content_hash))
+            .map(|desired| desired.key.name.clone())
+            .collect()
+    }
+}
+
+/// What an earlier process remembered.
+pub fn remembered(set: &PolicySet) -> Memory {
+    let made = set.status.iter().flat_map(|status| &status.made_once);
+    Memory::remembering(
+        made.filter_map(|made| Some(Key { kind: Kind::from_name(&made.kind)?, name: made.name.clone() })),
+    )
+}
+
+/// One PolicySet; none where the cluster does not serve the kind.
+pub async fn read(
+    client: &kube::Client,
+    namespace: &str,
+    name: &SourceName,
+) -> Result<Option<PolicySet>, Error> {
+    let api: Api<PolicySet> = Api::namespaced(client.clone(), namespace);
+    api.get_opt(name.as_str()).await.map_err(Error::Look)
 }
 
 /// The PolicySets of this cluster. Clones share them.

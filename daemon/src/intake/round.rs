@@ -3,19 +3,18 @@
 //! In: the states. Out: requests of `publish`, statuses on the board, and the time until the next round. What a
 //! person wrote on a PolicySet is read here.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
-use super::board::Board;
+use super::board::{Board, Words};
 use super::in_force::{State, Wait};
 use super::status::status;
 use crate::clock::Clock;
 use crate::publish::act::Outcome;
 use crate::publish::decide::LeaveReason;
-use crate::publish::object::{ALLOW_PRUNE, APPROVE};
+use crate::publish::object::ALLOW_PRUNE;
 use crate::publish::report::Report;
 use crate::publish::{Publisher, Request};
 
@@ -42,32 +41,11 @@ pub async fn round(
     pause
 }
 
-/// What people wrote on a PolicySet.
-#[derive(Debug, Default)]
-struct Words {
-    prune: Option<String>,
-    approve: BTreeSet<String>,
-}
-
-impl Words {
-    fn read(state: &State, board: Option<&Board>) -> Words {
-        let set = board.and_then(|board| board.get(&state.name));
-        let mut annotations = set.and_then(|set| set.metadata.annotations).unwrap_or_default();
-        let approve = annotations.remove(APPROVE).unwrap_or_default();
-        let hashes = approve.split([',', ' ']).filter(|hash| !hash.is_empty());
-        Words { prune: annotations.remove(ALLOW_PRUNE), approve: hashes.map(str::to_owned).collect() }
-    }
-}
-
 async fn publish(state: &mut State, publisher: &Publisher, board: Option<&Board>, now: DateTime<Utc>) {
     let Some(in_force) = &state.in_force else { return };
     let set = &in_force.set;
-    let words = Words::read(state, board);
-    let gated = set.desired.iter().filter(|desired| desired.gate.is_some());
-    let approved = gated
-        .filter(|desired| words.approve.contains(&desired.content_hash))
-        .map(|desired| desired.key.name.clone())
-        .collect();
+    let words = Words::of(board.and_then(|board| board.get(&state.name)).as_ref());
+    let approved = words.approved(&set.desired);
     let request = Request {
         source: state.name.as_str(),
         desired: &set.desired,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use holdfast_policy::compile::RestoreFrom;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -14,13 +15,20 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::object::{Key, Kind, Lifecycle, Live, SOURCE};
+use super::memory::Memory;
+use super::object::{Desired, Key, Kind, Lifecycle, Live, SOURCE};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("could not read {key}")]
     Read {
         key: Key,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("could not list objects of kind {kind}")]
+    List {
+        kind: &'static str,
         #[source]
         source: kube::Error,
     },
@@ -218,4 +226,78 @@ pub async fn newest_completed(
     });
     // RFC 3339 in UTC with whole seconds sorts as text.
     Ok(completed.max().map(|(_, name)| name))
+}
+
+/// Where single reads go.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub client: &'a kube::Client,
+    pub namespace: &'a str,
+}
+
+impl Place<'_> {
+    /// All objects of the kinds that are watched, read once.
+    pub async fn list(&self) -> Result<BTreeMap<Key, Arc<Live>>, Error> {
+        let mut live = BTreeMap::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.lifecycle() != Lifecycle::CreatedOnce) {
+            let api: Api<PartialObjectMeta<DynamicObject>> =
+                Api::namespaced_with(self.client.clone(), self.namespace, &resource(kind));
+            let listed = api
+                .list(&ListParams::default())
+                .await
+                .map_err(|source| Error::List { kind: kind.name(), source })?;
+            live.extend(listed.items.into_iter().map(|object| {
+                let (key, object) = read(kind, object);
+                (key, Arc::new(object))
+            }));
+        }
+        Ok(live)
+    }
+
+    /// Those of the one-shot objects that are asked for, not known to have been made, and there.
+    pub async fn one_shots(
+        &self,
+        desired: &[Desired],
+        memory: &Memory,
+    ) -> Result<BTreeMap<Key, Arc<Live>>, Error> {
+        let Place { client, namespace } = *self;
+        let unknown = desired
+            .iter()
+            .map(|desired| &desired.key)
+            .filter(|key| key.kind.lifecycle() == Lifecycle::CreatedOnce && !memory.ran().contains(*key));
+        let reads = unknown.map(|key| async move {
+            let live = get(client, namespace, key).await?;
+            Ok(live.map(|live| (key.clone(), Arc::new(live))))
+        });
+        // Collected: with the closure kept in it the future could not move between threads.
+        let reads: Vec<_> = reads.collect();
+        let mut reads = futures::stream::iter(reads).buffer_unordered(super::REQUESTS);
+        let mut live = BTreeMap::new();
+        while let Some(read) = reads.next().await {
+            live.extend(read?);
+        }
+        Ok(live)
+    }
+
+    /// For Restores that are still to be made of the latest backup: that backup, by Schedule.
+    pub async fn newest_completed(
+        &self,
+        desired: &[Desired],
+        live: &BTreeMap<Key, Arc<Live>>,
+        memory: &Memory,
+    ) -> Result<BTreeMap<String, String>, Error> {
+        let mut newest = BTreeMap::new();
+        for desired in desired {
+            let done = live.contains_key(&desired.key) || memory.ran().contains(&desired.key);
+            let Some(RestoreFrom::LatestOf { schedule }) =
+                desired.gate.as_ref().filter(|_| !done).map(|gate| &gate.from)
+            else {
+                continue;
+            };
+            if let Some(backup) = newest_completed(self.client, self.namespace, schedule).await? {
+                newest.insert(schedule.clone(), backup);
+            }
+        }
+        Ok(newest)
+    }
 }

@@ -56,57 +56,61 @@ impl Report {
 }
 
 fn notice(outcome: &Outcome) -> Option<Notice> {
-    let (reason, note) = match outcome {
-        Outcome::Applied { .. } | Outcome::Created | Outcome::Pruned => return None,
-        Outcome::Refused(conflicts) | Outcome::Left(LeaveReason::Conflict(conflicts)) => {
-            ("Conflict", format!("not applied: {}", list(conflicts)))
+    match outcome {
+        Outcome::Applied { .. } | Outcome::Created | Outcome::Pruned => None,
+        Outcome::Refused(conflicts) => Some(conflict(conflicts)),
+        Outcome::Failed(error) => Some(Notice { reason: "Failed", note: chain(error) }),
+        Outcome::Left(reason) => left(reason),
+    }
+}
+
+fn conflict(conflicts: &[FieldConflict]) -> Notice {
+    Notice { reason: "Conflict", note: format!("not applied: {}", list(conflicts)) }
+}
+
+/// What is to be said about an object that was left; nothing where that is as it should be.
+pub fn left(reason: &LeaveReason) -> Option<Notice> {
+    let (reason, note) = match reason {
+        LeaveReason::Conflict(conflicts) => return Some(conflict(conflicts)),
+        LeaveReason::InStep
+        | LeaveReason::RanBefore
+        | LeaveReason::OtherCluster { .. }
+        | LeaveReason::MayBeReferredTo => return None,
+        LeaveReason::NotOurs { source: Some(source) } => (
+            "NotOurs",
+            format!("made by source {source}; to take it over, annotate it with {}", super::object::ADOPT),
+        ),
+        LeaveReason::NotOurs { source: None } => (
+            "NotOurs",
+            format!("not made by Holdfast; to take it over, annotate it with {}", super::object::ADOPT),
+        ),
+        LeaveReason::DriftReported { fields } => {
+            ("Drift", format!("changed by somebody: {}", fields.join(", ")))
         }
-        Outcome::Failed(error) => ("Failed", chain(error)),
-        Outcome::Left(reason) => match reason {
-            LeaveReason::InStep
-            | LeaveReason::RanBefore
-            | LeaveReason::Conflict(_)
-            | LeaveReason::OtherCluster { .. }
-            | LeaveReason::MayBeReferredTo => return None,
-            LeaveReason::NotOurs { source: Some(source) } => (
-                "NotOurs",
-                format!(
-                    "made by source {source}; to take it over, annotate it with {}",
-                    super::object::ADOPT
-                ),
+        LeaveReason::BeingDeleted => ("BeingDeleted", "waits until its deletion is over".to_owned()),
+        LeaveReason::AwaitsApproval { content_hash } => {
+            ("AwaitsApproval", format!("the restore waits for {APPROVE}={content_hash} on its PolicySet"))
+        }
+        LeaveReason::ClusterHasNoName => (
+            "ClusterHasNoName",
+            "the restore names its clusters, and this one has no --cluster-name".to_owned(),
+        ),
+        LeaveReason::TooLate { not_after } => {
+            ("TooLate", format!("the restore was to begin before {}", not_after.to_rfc3339()))
+        }
+        LeaveReason::NoCompletedBackup { schedule } => {
+            ("NoCompletedBackup", format!("schedule {schedule} has no completed backup yet"))
+        }
+        LeaveReason::PruneHeld { gone, of, word } => (
+            "PruneHeld",
+            format!(
+                "{gone} of {of} schedules are no longer asked for; removing so many waits for \
+                 {ALLOW_PRUNE}={word} on their PolicySet"
             ),
-            LeaveReason::NotOurs { source: None } => (
-                "NotOurs",
-                format!("not made by Holdfast; to take it over, annotate it with {}", super::object::ADOPT),
-            ),
-            LeaveReason::DriftReported { fields } => {
-                ("Drift", format!("changed by somebody: {}", fields.join(", ")))
-            }
-            LeaveReason::BeingDeleted => ("BeingDeleted", "waits until its deletion is over".to_owned()),
-            LeaveReason::AwaitsApproval { content_hash } => {
-                ("AwaitsApproval", format!("the restore waits for {APPROVE}={content_hash} on its PolicySet"))
-            }
-            LeaveReason::ClusterHasNoName => (
-                "ClusterHasNoName",
-                "the restore names its clusters, and this one has no --cluster-name".to_owned(),
-            ),
-            LeaveReason::TooLate { not_after } => {
-                ("TooLate", format!("the restore was to begin before {}", not_after.to_rfc3339()))
-            }
-            LeaveReason::NoCompletedBackup { schedule } => {
-                ("NoCompletedBackup", format!("schedule {schedule} has no completed backup yet"))
-            }
-            LeaveReason::PruneHeld { gone, of, word } => (
-                "PruneHeld",
-                format!(
-                    "{gone} of {of} schedules are no longer asked for; removing so many waits for \
-                     {ALLOW_PRUNE}={word} on their PolicySet"
-                ),
-            ),
-            LeaveReason::NotPruned => {
-                ("NotPruned", "no policy asks for it any more; only schedules are removed".to_owned())
-            }
-        },
+        ),
+        LeaveReason::NotPruned => {
+            ("NotPruned", "no policy asks for it any more; only schedules are removed".to_owned())
+        }
     };
     Some(Notice { reason, note })
 }

@@ -1,0 +1,203 @@
+//! `holdfast plan`: what publishing policies would change in a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use holdfast_policy::compile::Target;
+use serde_json::{Value, json};
+
+use super::policies;
+use crate::intake::origin::{self, Given, Origin};
+use crate::intake::set::PolicySet;
+use crate::intake::{board, directory, set};
+use crate::publish::decide::{ApplyReason, Situation};
+use crate::publish::observe::Place;
+use crate::publish::plan::{self, Change, What};
+use crate::publish::report;
+use crate::{app, clock};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Directories of policies, as `holdfast run` takes them with --policies; each is a source.
+    #[arg(required = true, value_name = "[NAME=]DIR")]
+    policies: Vec<PathBuf>,
+    /// The namespace of Holdfast and of all resources of velero.io.
+    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
+    namespace: String,
+    /// The name of the cluster, as the daemon there is told it.
+    #[arg(long)]
+    cluster_name: Option<String>,
+    /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// How changes are written.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// Exits with 0 when nothing would change, 1 when something would, 2 when that could not be found out.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // Fails only where a provider is installed already, which then is this one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let output = args.output;
+    match runtime.block_on(changes(args)) {
+        Err(error) => Ok(policies::could_not_run(error)),
+        Ok(sources) => {
+            policies::print(&match output {
+                Output::Text => text(&sources),
+                Output::Json => json_text(&sources),
+            })?;
+            // What stays as it is, is told and is no change.
+            let changes = |change: &Change| !matches!(change.what, What::Leave(_));
+            match sources.values().flatten().any(changes) {
+                true => Ok(ExitCode::from(policies::PROBLEMS)),
+                false => Ok(policies::CLEAN),
+            }
+        }
+    }
+}
+
+async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Vec<Change>>> {
+    let Args { policies, namespace, cluster_name, kubeconfig, output: _ } = args;
+    let given = Given { directories: policies, ..Given::default() };
+    let mut sets = Vec::new();
+    for (name, origin) in origin::named(&given, &namespace)? {
+        let trust = origin.trust(&namespace);
+        // Only directories were given.
+        let Origin::Directory(path) = origin else { continue };
+        let snapshot = directory::read(&path, std::time::Duration::ZERO).outcome?;
+        let target = Target {
+            namespace: namespace.clone(),
+            source: name.to_string(),
+            cluster_name: cluster_name.clone(),
+        };
+        let set = set::compile(snapshot, trust, target).await.map_err(|problems| {
+            eprint!("{problems}");
+            anyhow::anyhow!("the policies of source {name} have problems")
+        })?;
+        sets.push((name, set));
+    }
+    let client = app::connect(kubeconfig.as_deref()).await?;
+    let place = Place { client: &client, namespace: &namespace };
+    let mut sources = BTreeMap::new();
+    for (name, PolicySet { desired, drift, .. }) in sets {
+        let policy_set = board::read(&client, &namespace, &name).await?;
+        let memory = policy_set.as_ref().map(board::remembered).unwrap_or_default();
+        let words = board::Words::of(policy_set.as_ref());
+        let live = plan::live(place, &desired, &memory).await?;
+        let newest_completed = place.newest_completed(&desired, &live, &memory).await?;
+        let approved: BTreeSet<String> = words.approved(&desired);
+        let situation = Situation {
+            source: name.as_str(),
+            desired: &desired,
+            live: &live,
+            newest_completed: &newest_completed,
+            memory: &memory,
+            drift,
+            prune_word: words.prune.as_deref(),
+            cluster_name: cluster_name.as_deref(),
+            approved: &approved,
+        };
+        let now = clock::system()();
+        let changes =
+            plan::plan(place, &situation, now).await.context("comparing policies with the cluster")?;
+        sources.insert(name.to_string(), changes);
+    }
+    Ok(sources)
+}
+
+fn text(sources: &BTreeMap<String, Vec<Change>>) -> String {
+    let mut text = String::new();
+    // Writing to a String can't fail, here and below.
+    for (source, changes) in sources {
+        if changes.is_empty() {
+            let _written = writeln!(text, "source {source}: nothing to change");
+            continue;
+        }
+        let _written = writeln!(text, "source {source}:");
+        for Change { key, what } in changes {
+            let _written = match what {
+                What::Create => writeln!(text, "  + create {key}"),
+                What::Change { reason, .. } => writeln!(text, "  ~ {} {key}", verb(reason)),
+                What::Prune => writeln!(text, "  - remove {key}"),
+                What::Conflict(_) => writeln!(text, "  ! conflict on {key}"),
+                What::Leave(reason) => {
+                    writeln!(
+                        text,
+                        "  ! leave {key}: {}",
+                        report::left(reason).map(|n| n.note).unwrap_or_default()
+                    )
+                }
+            };
+            match what {
+                What::Change { fields, .. } => lines(&mut text, fields),
+                What::Conflict(conflicts) => lines(&mut text, conflicts),
+                What::Create | What::Prune | What::Leave(_) => {}
+            }
+        }
+    }
+    text
+}
+
+fn lines<T: std::fmt::Display>(text: &mut String, items: &[T]) {
+    for item in items {
+        let _written = writeln!(text, "      {item}");
+    }
+}
+
+fn verb(reason: &ApplyReason) -> &'static str {
+    match reason {
+        ApplyReason::Missing => "create",
+        ApplyReason::Changed => "change",
+        ApplyReason::Adopted => "adopt",
+        ApplyReason::Drifted { .. } => "put back",
+    }
+}
+
+fn json_text(sources: &BTreeMap<String, Vec<Change>>) -> String {
+    let sources: BTreeMap<&String, Vec<Value>> =
+        sources.iter().map(|(source, changes)| (source, changes.iter().map(json_of).collect())).collect();
+    format!("{:#}\n", json!(sources))
+}
+
+fn json_of(Change { key, what }: &Change) -> Value {
+    let mut value = json!({"kind": key.kind.name(), "name": key.name});
+    let (action, more) = match what {
+        What::Create => ("create", json!({})),
+        What::Prune => ("remove", json!({})),
+        What::Change { reason, fields } => {
+            let fields: Vec<Value> = fields
+                .iter()
+                .map(|field| json!({"path": field.path, "before": field.before, "after": field.after}))
+                .collect();
+            (verb(reason), json!({"fields": fields}))
+        }
+        What::Conflict(conflicts) => {
+            let fields: Vec<Value> = conflicts
+                .iter()
+                .map(|conflict| json!({"path": conflict.field, "manager": conflict.manager}))
+                .collect();
+            ("conflict", json!({"fields": fields}))
+        }
+        What::Leave(reason) => {
+            let notice = report::left(reason);
+            let (reason, note) = notice.map(|notice| (notice.reason, notice.note)).unwrap_or_default();
+            ("leave", json!({"reason": reason, "note": note}))
+        }
+    };
+    value["action"] = json!(action);
+    if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
+        value.extend(more);
+    }
+    value
+}
