@@ -1,13 +1,16 @@
 //! The only user of the YAML crate, so that it can be exchanged: writing, and reading where no positions are needed.
 
+mod older_readers;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use serde_yaml::Error;
 
-/// A value as one YAML document, without a marker before it.
+/// A value as one YAML document, without a marker before it. Texts that only readers of YAML 1.1 take for something else
+/// (`n`, `off`, `1:30`) are quoted: kubectl and Velero are such readers.
 pub fn to_string(value: &impl Serialize) -> Result<String, Error> {
-    serde_yaml::to_string(value)
+    Ok(older_readers::quote(&serde_yaml::to_string(value)?))
 }
 
 /// One YAML document as a value.
