@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use holdfast_policy::duration::GoDuration;
@@ -13,7 +12,6 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::version;
@@ -21,32 +19,45 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::OnRestart;
 use crate::controllers::claim::Claim;
+use crate::controllers::foreign_server::{self, Lookout};
+use crate::controllers::leader::{Candidate, Leadership};
 use crate::controllers::schedule::FirstRun;
 use crate::controllers::stores::Stores;
-use crate::controllers::watched::{Record, Watched};
-use crate::controllers::{backup, location, restore, schedule};
+use crate::controllers::switches::{Name, Purpose, Switches};
+use crate::controllers::watched::{Observer, Record, Watched};
+use crate::controllers::{backup, download_request, location, restore, schedule, server_status_request};
+use crate::downloads::Links;
 use crate::engine::backup::Defaults;
 use crate::intake;
 use crate::intake::origin::Given;
+use crate::metrics::{Exposition, Figures};
 
 pub mod crds;
+mod downloads;
 pub mod listen;
+mod parts;
+mod stall;
 
 use listen::Health;
 pub use listen::ListenAddress;
-
-/// How long runs may take to leave nothing half-written behind; longer than it takes to abort an upload.
-const GRACE: Duration = Duration::from_secs(10);
+use parts::Parts;
 
 /// What the daemon is told at its start.
 pub struct Options {
     pub namespace: String,
     pub cluster_name: Option<String>,
+    /// What this process is called among its replicas; made up where it is not given.
+    pub instance: Option<String>,
+    /// How long a Velero server may take to answer before it is taken for absent.
+    pub velero_wait: GoDuration,
     pub kubeconfig: Option<PathBuf>,
     pub policies: Given,
     pub mode: Mode,
     pub crds: crds::Absent,
     pub metrics_address: ListenAddress,
+    pub download_address: ListenAddress,
+    pub purpose: Purpose,
+    pub switches: Switches,
     pub concurrent_backups: usize,
     pub concurrent_restores: usize,
     pub on_restart: OnRestart,
@@ -78,102 +89,146 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let stop = stop_at_signals()?;
     let client = connect(options.kubeconfig.as_deref()).await?;
     require_namespace(&client, &options.namespace).await?;
-    crds::ensure(&client, options.crds).await?;
+    let kinds = crds::ensure(&client, options.crds).await?;
 
-    let mut parts = Parts { set: JoinSet::new(), stop };
+    let mut parts = Parts::new(stop.clone());
     let health = Health::new();
     if let Some((listener, address)) = listen::bind(&options.metrics_address).await? {
         tracing::info!(%address, "serving metrics and probes");
         let served = health.clone();
         parts.start(async move { Ok(listen::serve(listener, served).await?) });
     }
-    let intake = intake::Options {
-        policies: options.policies.clone(),
-        namespace: options.namespace.clone(),
-        cluster_name: options.cluster_name.clone(),
+    let links = match options.mode {
+        Mode::Full => downloads::start(&client, &options, &mut parts).await?,
+        Mode::Policy => None,
     };
-    let (publisher, clock, stop) = (client.clone(), options.clock.clone(), parts.stop.clone());
-    parts.start(async move { Ok(intake::run(intake, publisher, clock, stop).await?) });
-    match options.mode {
-        Mode::Full => start_controllers(&client, &options, &mut parts).await,
-        Mode::Policy => (),
-    }
-    if !parts.stop.is_cancelled() {
-        health.ready();
-        tracing::info!("controllers started");
-    }
-    let outcome = parts.until_stopped().await;
+    let candidate = Candidate {
+        client: client.clone(),
+        namespace: options.namespace.clone(),
+        instance: options.instance.clone().unwrap_or_else(unique_instance),
+        clock: options.clock.clone(),
+    };
+    let leading = candidate.lead(|holder| {
+        tracing::info!(holder, "standing by");
+        health.standing_by(holder);
+    });
+    let Some(leadership) = stop.run_until_cancelled(leading).await else {
+        return parts.until_stopped(std::future::pending()).await;
+    };
+    let start = Start { client: &client, options: &options, health: &health, links, kinds };
+    let started = tokio::select! {
+        started = start.everything(&leadership, &mut parts) => started,
+        // Told by `until_stopped`.
+        () = leadership.lost() => Ok(()),
+    };
+    let outcome = match started {
+        Ok(()) => parts.until_stopped(leadership.lost()).await,
+        Err(error) => {
+            stop.cancel();
+            parts.until_stopped(leadership.lost()).await.and(Err(error))
+        }
+    };
     health.stopping();
+    leadership.release().await;
     outcome
 }
 
-/// What runs side by side until the daemon is told to stop.
-struct Parts {
-    set: JoinSet<anyhow::Result<()>>,
-    stop: CancellationToken,
+/// What the start of the leader needs.
+struct Start<'a> {
+    client: &'a Client,
+    options: &'a Options,
+    health: &'a Health,
+    links: Option<Links>,
+    kinds: foreign_server::Kinds,
 }
 
-impl Parts {
-    /// Starts a part that is dropped when the daemon stops.
-    fn start(&mut self, part: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.set.spawn(async move { stop.run_until_cancelled(part).await.unwrap_or(Ok(())) });
-    }
-
-    /// Starts a part that ends by itself when the daemon stops, in its own time.
-    fn start_controller(&mut self, part: impl Future<Output = ()> + Send + 'static) {
-        self.set.spawn(async move {
-            part.await;
-            Ok(())
-        });
-    }
-
-    async fn until_stopped(mut self) -> anyhow::Result<()> {
-        let ended = tokio::select! {
-            () = self.stop.cancelled() => None,
-            ended = self.set.join_next() => ended,
-        };
-        // A part that ends because of the signal may be seen before the signal itself.
-        let unasked = ended.filter(|_| !self.stop.is_cancelled());
-        tracing::info!("stopping");
-        self.stop.cancel();
-        let all = async { while self.set.join_next().await.is_some() {} };
-        if tokio::time::timeout(GRACE, all).await.is_err() {
-            tracing::warn!(seconds = GRACE.as_secs(), "some parts did not stop in time");
-        }
-        match unasked {
-            None => Ok(()),
-            Some(ended) => {
-                ended.context("a part of the daemon panicked")??;
-                bail!("a part of the daemon ended by itself");
+impl Start<'_> {
+    async fn everything(&self, leadership: &Leadership, parts: &mut Parts) -> anyhow::Result<()> {
+        let Start { client, options, health, links: _, kinds } = *self;
+        if options.mode == Mode::Full {
+            let patience = options.velero_wait.as_std().unwrap_or_default();
+            let patience = foreign_server::patience(patience, leadership.before, kinds);
+            let alone = foreign_server::require_none(client, &options.namespace, patience);
+            let stop = parts.stop.clone();
+            match stop.run_until_cancelled(alone).await {
+                Some(alone) => alone?,
+                None => return Ok(()),
             }
         }
+        let intake = intake::Options {
+            policies: options.policies.clone(),
+            namespace: options.namespace.clone(),
+            cluster_name: options.cluster_name.clone(),
+        };
+        let (publisher, clock, stop) = (client.clone(), options.clock.clone(), parts.stop.clone());
+        parts.start(async move { Ok(intake::run(intake, publisher, clock, stop).await?) });
+        if options.mode == Mode::Full {
+            let lookout = Lookout::new(leadership.since);
+            let stall = stall::at_foreign_write(
+                lookout.clone(),
+                client.clone(),
+                options.namespace.clone(),
+                health.clone(),
+                parts.stop_controllers.clone(),
+            );
+            parts.start(async move {
+                stall.await;
+                Ok(())
+            });
+            start_controllers(self, &leadership.claim, &lookout, parts).await;
+        }
+        if !parts.stop_controllers.is_cancelled() {
+            health.ready(options.purpose);
+            tracing::info!("controllers started");
+        }
+        Ok(())
     }
 }
 
 /// Starts a controller per kind, once what there is at the start is known.
-async fn start_controllers(client: &Client, options: &Options, parts: &mut Parts) {
+async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, parts: &mut Parts) {
+    let Start { client, options, health, ref links, kinds: _ } = *start;
     let namespace = &options.namespace;
-    let locations = watch(client, namespace, parts);
-    let backups = watch(client, namespace, parts);
-    let restores = watch(client, namespace, parts);
-    let schedules = watch(client, namespace, parts);
-    let all_filled =
-        async { tokio::join!(locations.filled(), backups.filled(), restores.filled(), schedules.filled()) };
+    let figures = Figures::default();
+    let locations = watch(client, namespace, vec![Arc::new(lookout.clone())], parts);
+    let backups = watch(client, namespace, vec![Arc::new(lookout.clone()), Arc::new(figures.clone())], parts);
+    let restores =
+        watch(client, namespace, vec![Arc::new(lookout.clone()), Arc::new(figures.clone())], parts);
+    let schedules = watch(client, namespace, vec![Arc::new(figures.clone())], parts);
+    let download_requests = watch(client, namespace, Vec::new(), parts);
+    let status_requests = watch(client, namespace, Vec::new(), parts);
+    let all_filled = async {
+        tokio::join!(
+            locations.filled(),
+            backups.filled(),
+            restores.filled(),
+            schedules.filled(),
+            download_requests.filled(),
+            status_requests.filled(),
+        )
+    };
     tokio::select! {
         _ = all_filled => (),
-        () = parts.stop.cancelled() => return,
+        () = parts.stop_controllers.cancelled() => return,
     }
 
+    health.expose(Exposition {
+        figures,
+        backups: backups.clone(),
+        restores: restores.clone(),
+        schedules: schedules.clone(),
+        locations: locations.clone(),
+        clock: options.clock.clone(),
+    });
     let stores = Stores::new(client, namespace);
     let cluster = Cluster::new(client.clone());
-    let claim = Claim { holder: holder(options), epoch: 1 };
     let location = location::Controller {
         locations: locations.clone(),
         stores: stores.clone(),
         clock: options.clock.clone(),
         default_frequency: options.store_validation_frequency,
     };
+    let switches = &options.switches;
     let backup = backup::Controller {
         backups: backups.clone(),
         locations: locations.clone(),
@@ -181,7 +236,8 @@ async fn start_controllers(client: &Client, options: &Options, parts: &mut Parts
         cluster: cluster.clone(),
         clock: options.clock.clone(),
         claim: claim.clone(),
-        limit: options.concurrent_backups,
+        limit: if switches.is_on(Name::Backup) { options.concurrent_backups } else { 0 },
+        left_alone: switches.backups_left_alone(),
         on_restart: options.on_restart,
         defaults: Defaults {
             location: options.default_backup_storage_location.clone(),
@@ -192,16 +248,31 @@ async fn start_controllers(client: &Client, options: &Options, parts: &mut Parts
     };
     let restore = restore::Controller {
         namespace: namespace.clone(),
-        restores,
+        restores: restores.clone(),
         backups: backups.clone(),
         locations: locations.clone(),
         stores: stores.clone(),
         cluster,
         clock: options.clock.clone(),
-        claim,
+        claim: claim.clone(),
         limit: options.concurrent_restores,
+        left_alone: switches.restores_left_alone(),
         on_restart: options.on_restart,
         item_operation_timeout: options.default_item_operation_timeout,
+    };
+    let download_request = download_request::Controller {
+        requests: download_requests,
+        backups: backups.clone(),
+        restores,
+        locations: locations.clone(),
+        stores: stores.clone(),
+        clock: options.clock.clone(),
+        links: links.clone(),
+    };
+    let server_status_request = server_status_request::Controller {
+        requests: status_requests,
+        clock: options.clock.clone(),
+        version: format!("{}+holdfast.{}", version::VELERO, version::TEXT),
     };
     let schedule = schedule::Controller {
         schedules,
@@ -212,15 +283,28 @@ async fn start_controllers(client: &Client, options: &Options, parts: &mut Parts
         default_location: options.default_backup_storage_location.clone(),
         first_run: options.first_run,
     };
-    let stop = parts.stop.clone();
+    let stop = parts.stop_controllers.clone();
     parts.start_controller(location.run(stop.clone()));
     parts.start_controller(backup.run(stop.clone()));
     parts.start_controller(restore.run(stop.clone()));
-    parts.start_controller(schedule.run(stop.clone()));
+    if switches.is_on(Name::Schedule) {
+        parts.start_controller(schedule.run(stop.clone()));
+    }
+    if switches.is_on(Name::DownloadRequest) {
+        parts.start_controller(download_request.run(stop.clone()));
+    }
+    if switches.is_on(Name::ServerStatusRequest) {
+        parts.start_controller(server_status_request.run(stop.clone()));
+    }
 }
 
-fn watch<K: Record>(client: &Client, namespace: &str, parts: &mut Parts) -> Arc<Watched<K>> {
-    let watched = Arc::new(Watched::new(client, namespace));
+fn watch<K: Record>(
+    client: &Client,
+    namespace: &str,
+    observers: Vec<Arc<dyn Observer<K>>>,
+    parts: &mut Parts,
+) -> Arc<Watched<K>> {
+    let watched = Arc::new(Watched::new(client, namespace).shown_to(observers));
     let followed = watched.clone();
     parts.start(async move {
         followed.follow().await;
@@ -253,10 +337,10 @@ async fn require_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Who claims the runs of this process.
-fn holder(options: &Options) -> String {
+/// A name that no other process has, for one that was given none.
+fn unique_instance() -> String {
     let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty());
-    options.cluster_name.clone().or(host).unwrap_or_else(|| "holdfast".to_owned())
+    format!("{}_{}", host.as_deref().unwrap_or("holdfast"), uuid::Uuid::new_v4())
 }
 
 fn stop_at_signals() -> anyhow::Result<CancellationToken> {

@@ -6,11 +6,16 @@
 pub mod backoff;
 pub mod backup;
 pub mod claim;
+pub mod download_request;
+pub mod foreign_server;
+pub mod leader;
 pub mod location;
 pub mod restore;
 pub mod runs;
 pub mod schedule;
+pub mod server_status_request;
 pub mod stores;
+pub mod switches;
 pub mod wake;
 pub mod watched;
 

@@ -25,7 +25,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::Deserialize;
 
-pub use download::{ArchiveObject, ArchiveRead};
+pub use download::{ArchiveObject, ArchiveRead, FileObject};
 pub use error::{Error, Reason};
 pub use layout::{BackupFile, RestoreFile, StoredFile};
 pub use settings::{LocationSettings, SettingsError};
@@ -183,6 +183,17 @@ impl BackupStore {
             }
         }
         Ok(None)
+    }
+
+    /// Any file, as it is stored.
+    pub async fn read_file(&self, file: &StoredFile) -> Result<Option<FileObject>, Error> {
+        let key = file.key()?;
+        self.connection.ensure_present()?;
+        match self.connection.data.get(&self.path(&key)?).await {
+            Ok(found) => Ok(Some(FileObject::new(key, found))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(Error::Read { key, source: error.into() }),
+        }
     }
 
     /// Removes a backup with everything in its folder; one that isn't there is removed already.

@@ -31,6 +31,8 @@ pub struct DaemonOptions {
     /// Further arguments of `holdfast run`.
     pub arguments: Vec<String>,
     pub environment: Vec<(&'static str, String)>,
+    /// When it counts as started.
+    pub ready: &'static str,
 }
 
 impl Default for DaemonOptions {
@@ -39,9 +41,13 @@ impl Default for DaemonOptions {
             namespace: "velero".to_owned(),
             arguments: vec!["--install-crds".to_owned()],
             environment: Vec::new(),
+            ready: READY,
         }
     }
 }
+
+/// A process takes over from one of the same name at once, and no Velero server is waited for: tests of either say so.
+const IN_A_HURRY: [(&str, &str); 2] = [("POD_NAME", "daemon"), ("HOLDFAST_VELERO_WAIT", "0s")];
 
 /// A running `holdfast run`. Dropping it ends it with SIGTERM; a test that panics meanwhile gets its log's end.
 pub struct Daemon {
@@ -73,11 +79,15 @@ impl Daemon {
                 name: "holdfast",
                 program,
                 arguments,
-                environment: options.environment.clone(),
+                environment: IN_A_HURRY
+                    .map(|(name, value)| (name, value.to_owned()))
+                    .into_iter()
+                    .chain(options.environment.clone())
+                    .collect(),
                 log: group.directory().join("holdfast.log"),
             }
         };
-        let ready = async |_, log: &str| log.contains(READY);
+        let ready = async |_, log: &str| log.contains(options.ready);
         let (server, metrics_port) = port::serve(launch, Lifetime::With(&group), &mut |_| Ok(()), ready)
             .await
             .context("starting the daemon")?;

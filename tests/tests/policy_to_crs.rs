@@ -65,7 +65,7 @@ impl Stage {
         let options = DaemonOptions {
             namespace: self.namespace.clone(),
             arguments: fixed.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect(),
-            environment: Vec::new(),
+            ..DaemonOptions::default()
         };
         self.daemon = Some(Daemon::start(Testbed::shared().await?, options).await?);
         Ok(())

@@ -10,6 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 
+use crate::controllers::foreign_server::Kinds;
 use crate::controllers::watched::FIELD_MANAGER;
 
 const VELERO_GROUP: &str = <velero::Backup as velero::Kind>::GROUP;
@@ -44,23 +45,26 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     velero::crds().into_iter().chain(holdfast::crds()).collect()
 }
 
-/// Returns when the cluster serves all kinds of velero.io, and with [`Absent::Create`] ours too.
-pub async fn ensure(client: &Client, absent: Absent) -> Result<(), Error> {
+/// Returns when the cluster serves all kinds of velero.io, and with [`Absent::Create`] ours too. Tells whether a server
+/// of Velero could have worked with what was served before.
+pub async fn ensure(client: &Client, absent: Absent) -> Result<Kinds, Error> {
     let missing = missing(client).await?;
     if missing.is_empty() {
-        return Ok(());
+        return Ok(Kinds::ThereBefore);
     }
+    let lacks_velero_s = missing.iter().any(|definition| definition.spec.group == VELERO_GROUP);
     match absent {
         Absent::Refuse => {
             let required = missing.iter().filter(|definition| definition.spec.group == VELERO_GROUP);
             let names: Vec<String> = required.map(ResourceExt::name_any).collect();
-            if names.is_empty() { Ok(()) } else { Err(Error::Missing { names }) }
+            if names.is_empty() { Ok(Kinds::ThereBefore) } else { Err(Error::Missing { names }) }
         }
         Absent::Create => {
             for definition in &missing {
                 create(client, definition).await?;
             }
-            wait_until_served(client).await
+            wait_until_served(client).await?;
+            Ok(if lacks_velero_s { Kinds::CreatedJustNow } else { Kinds::ThereBefore })
         }
     }
 }

@@ -2,20 +2,24 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::cli::version;
+use crate::controllers::switches::Purpose;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -66,8 +70,23 @@ pub struct Health(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    ready: AtomicBool,
-    registry: Registry,
+    readiness: Arc<Mutex<Readiness>>,
+    registry: Mutex<Registry>,
+}
+
+/// Whether the daemon does what it is there for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Readiness {
+    Starting,
+    /// Ready to take over from whoever leads.
+    StandingBy {
+        holder: String,
+    },
+    Ready(Purpose),
+    Stalled {
+        why: String,
+    },
+    Stopping,
 }
 
 impl Health {
@@ -78,18 +97,77 @@ impl Health {
             "Which Holdfast this is, and which release of Velero it is compatible with",
             Info::new([("version", version::TEXT), ("velero", version::VELERO)]),
         );
-        Health(Arc::new(Shared { ready: AtomicBool::new(false), registry }))
+        let readiness = Arc::new(Mutex::new(Readiness::Starting));
+        registry.register_collector(Box::new(Replica(readiness.clone())));
+        Health(Arc::new(Shared { readiness, registry: Mutex::new(registry) }))
+    }
+
+    /// From now on scrapers are told this as well.
+    pub fn expose(&self, collector: impl Collector) {
+        lock(&self.0.registry).register_collector(Box::new(collector));
     }
 
     /// From now on the daemon does its work.
-    pub fn ready(&self) {
-        self.0.ready.store(true, Ordering::Release);
+    pub fn ready(&self, purpose: Purpose) {
+        self.now(Readiness::Ready(purpose));
+    }
+
+    /// From now on it waits until the lead is free.
+    pub fn standing_by(&self, holder: &str) {
+        self.now(Readiness::StandingBy { holder: holder.to_owned() });
+    }
+
+    /// From now on it only waits for a person.
+    pub fn stalled(&self, why: String) {
+        self.now(Readiness::Stalled { why });
     }
 
     /// From now on it does not.
     pub fn stopping(&self) {
-        self.0.ready.store(false, Ordering::Release);
+        self.now(Readiness::Stopping);
     }
+
+    fn now(&self, readiness: Readiness) {
+        *lock(&self.0.readiness) = readiness;
+    }
+
+    fn readiness(&self) -> Readiness {
+        lock(&self.0.readiness).clone()
+    }
+}
+
+/// What the process does, as metrics.
+#[derive(Debug)]
+struct Replica(Arc<Mutex<Readiness>>);
+
+impl Collector for Replica {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let readiness = lock(&self.0).clone();
+        let (leads, is_stalled, restores_only) = match readiness {
+            Readiness::Starting | Readiness::StandingBy { holder: _ } | Readiness::Stopping => (0, 0, 0),
+            Readiness::Ready(Purpose::BackupAndRestore) => (1, 0, 0),
+            Readiness::Ready(Purpose::RestoreOnly) => (1, 0, 1),
+            Readiness::Stalled { why: _ } => (1, 1, 0),
+        };
+        for (name, help, value) in [
+            ("holdfast_leader", "Whether this replica has the lead", leads),
+            (
+                "holdfast_stalled",
+                "Whether controllers were stopped because another server is alive",
+                is_stalled,
+            ),
+            ("holdfast_restore_only", "Whether backups, schedules and expiry are off", restores_only),
+        ] {
+            let gauge: ConstGauge<i64> = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing under these locks can panic half-way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for Health {
@@ -133,16 +211,21 @@ pub async fn serve(listener: TcpListener, health: Health) -> Result<(), Error> {
 }
 
 async fn ready(State(health): State<Health>) -> Response {
-    if health.0.ready.load(Ordering::Acquire) {
-        "ok".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the controllers have not started").into_response()
+    match health.readiness() {
+        Readiness::Starting => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the controllers have not started").into_response()
+        }
+        Readiness::StandingBy { holder } => format!("ok: standing by for {holder}").into_response(),
+        Readiness::Stalled { why } => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+        Readiness::Ready(Purpose::BackupAndRestore) => "ok".into_response(),
+        Readiness::Ready(Purpose::RestoreOnly) => "ok: restore-only".into_response(),
+        Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response(),
     }
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
     let mut text = String::new();
-    match encode(&mut text, &health.0.registry) {
+    match encode(&mut text, &lock(&health.0.registry)) {
         Ok(()) => {
             ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
                 .into_response()
@@ -167,7 +250,7 @@ mod tests {
     async fn readiness_is_told_apart_from_health() {
         let health = Health::new();
         assert_eq!(ready(State(health.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-        health.ready();
+        health.ready(Purpose::BackupAndRestore);
         assert_eq!(ready(State(health.clone())).await.status(), StatusCode::OK);
         health.stopping();
         assert_eq!(ready(State(health)).await.status(), StatusCode::SERVICE_UNAVAILABLE);

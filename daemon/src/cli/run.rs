@@ -12,6 +12,7 @@ use crate::app::{self, ListenAddress, Mode};
 use crate::clock;
 use crate::controllers::OnRestart;
 use crate::controllers::schedule::FirstRun;
+use crate::controllers::switches::{Name, Purpose, Switches};
 use crate::intake::origin::Given;
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,13 @@ pub struct Args {
     /// The name of this cluster in buckets that it shares with others.
     #[arg(long)]
     cluster_name: Option<String>,
+    /// What this process is called among its replicas. No two that run at a time may share it; a process that finds its
+    /// own name in the lease takes over at once.
+    #[arg(long, env = "POD_NAME")]
+    instance: Option<String>,
+    /// How long a Velero server in the namespace may take to answer before it is taken for absent; 0 asks none.
+    #[arg(long, env = "HOLDFAST_VELERO_WAIT", default_value = "15s")]
+    velero_wait: GoDuration,
     /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
@@ -46,6 +54,16 @@ pub struct Args {
     /// Where /metrics, /healthz and /readyz are served: HOST:PORT, :PORT or none.
     #[arg(long, default_value = ":8085")]
     metrics_address: ListenAddress,
+    /// Where downloads from locations without signed URLs are served: HOST:PORT, :PORT or none. Their URLs begin with the
+    /// location's publicUrl, or else with this address.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    download_address: ListenAddress,
+    /// Only bring back: no backups, schedules, expiry and deletion.
+    #[arg(long)]
+    restore_only: bool,
+    /// Controllers that don't run, by the names that Velero gives them.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    disable_controllers: Vec<Name>,
     /// How many backups run at a time.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     concurrent_backups: u32,
@@ -120,14 +138,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(app::run(options(args)))?;
+    runtime.block_on(app::run(options(args)?))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn options(args: Args) -> app::Options {
+fn options(args: Args) -> anyhow::Result<app::Options> {
     let Args {
         namespace,
         cluster_name,
+        instance,
+        velero_wait,
         kubeconfig,
         policies,
         policy_configmap,
@@ -136,6 +156,9 @@ fn options(args: Args) -> app::Options {
         mode,
         install_crds,
         metrics_address,
+        download_address,
+        restore_only,
+        disable_controllers,
         concurrent_backups,
         concurrent_restores,
         on_restart,
@@ -147,9 +170,12 @@ fn options(args: Args) -> app::Options {
         log_format: _,
         log_level: _,
     } = args;
-    app::Options {
+    let purpose = if restore_only { Purpose::RestoreOnly } else { Purpose::BackupAndRestore };
+    Ok(app::Options {
         namespace,
         cluster_name,
+        instance,
+        velero_wait,
         kubeconfig,
         policies: Given {
             directories: policies,
@@ -163,6 +189,9 @@ fn options(args: Args) -> app::Options {
         },
         crds: if install_crds { app::crds::Absent::Create } else { app::crds::Absent::Refuse },
         metrics_address,
+        download_address,
+        purpose,
+        switches: Switches::new(&disable_controllers, purpose).context("--disable-controllers")?,
         concurrent_backups: concurrent_backups as usize,
         concurrent_restores: concurrent_restores as usize,
         on_restart: match on_restart {
@@ -175,7 +204,7 @@ fn options(args: Args) -> app::Options {
         default_backup_storage_location,
         first_run: if schedule_skip_immediately { FirstRun::Skip } else { FirstRun::AtOnce },
         clock: clock::system(),
-    }
+    })
 }
 
 fn start_log(format: LogFormat, level: LogLevel) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! The driver. A run is started by an act and seen again by the next observe, so that a restart finds the same states.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -40,6 +40,8 @@ pub struct Controller {
     pub clock: Clock,
     pub claim: Claim,
     pub limit: usize,
+    /// Phases that nobody works on: their controllers are disabled.
+    pub left_alone: BTreeSet<velero::BackupPhase>,
     pub on_restart: OnRestart,
     pub defaults: Defaults,
 }

@@ -2,7 +2,7 @@
 //!
 //! The driver. A Restore keeps a finalizer, so that its files in the bucket go before it does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -41,6 +41,8 @@ pub struct Controller {
     pub clock: Clock,
     pub claim: Claim,
     pub limit: usize,
+    /// Phases that nobody works on: their controllers are disabled.
+    pub left_alone: BTreeSet<velero::RestorePhase>,
     pub on_restart: OnRestart,
     pub item_operation_timeout: GoDuration,
 }

@@ -77,6 +77,22 @@ impl<K> Record for K where
 {
 }
 
+/// Sees what the API server says, object by object and with `managedFields`, for those who need more than snapshots.
+pub trait Observer<K>: Debug + Send + Sync {
+    fn see(&self, seen: Seen<'_, K>);
+}
+
+/// One thing that the API server has said.
+#[derive(Debug)]
+pub enum Seen<'a, K> {
+    /// All objects follow, one by one; those that don't are gone.
+    ListBegins,
+    Listed(&'a K),
+    ListEnds,
+    Changed(&'a K),
+    Gone(&'a K),
+}
+
 /// The watched objects of one kind.
 #[derive(Debug)]
 pub struct Watched<K> {
@@ -85,6 +101,7 @@ pub struct Watched<K> {
     copy: Mutex<Copy<K>>,
     filled: watch::Sender<bool>,
     listeners: Mutex<Vec<Wake>>,
+    observers: Vec<Arc<dyn Observer<K>>>,
 }
 
 #[derive(Debug)]
@@ -118,7 +135,13 @@ impl<K: Record> Watched<K> {
             copy: Mutex::new(Copy { objects: HashMap::new(), seen: 0, listing: None }),
             filled: watch::Sender::new(false),
             listeners: Mutex::new(Vec::new()),
+            observers: Vec::new(),
         }
+    }
+
+    /// Shows them everything from the first list on.
+    pub fn shown_to(self, observers: Vec<Arc<dyn Observer<K>>>) -> Self {
+        Watched { observers, ..self }
     }
 
     /// Rings this bell at every change from now on.
@@ -254,6 +277,7 @@ impl<K: Record> Watched<K> {
     }
 
     fn notice(&self, event: Event<DeserializeGuard<K>>) {
+        self.show(&event);
         let done = matches!(event, Event::InitDone);
         let change = lock(&self.copy).notice(event);
         if done {
@@ -261,6 +285,21 @@ impl<K: Record> Watched<K> {
         }
         if change == Change::Changed {
             self.ring();
+        }
+    }
+
+    fn show(&self, event: &Event<DeserializeGuard<K>>) {
+        for observer in &self.observers {
+            match event {
+                Event::Init => observer.see(Seen::ListBegins),
+                Event::InitApply(DeserializeGuard(Ok(object))) => observer.see(Seen::Listed(object)),
+                Event::InitDone => observer.see(Seen::ListEnds),
+                Event::Apply(DeserializeGuard(Ok(object))) => observer.see(Seen::Changed(object)),
+                Event::Delete(DeserializeGuard(Ok(object))) => observer.see(Seen::Gone(object)),
+                Event::InitApply(DeserializeGuard(Err(_)))
+                | Event::Apply(DeserializeGuard(Err(_)))
+                | Event::Delete(DeserializeGuard(Err(_))) => (),
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Reading an archive: a stream, or a blocking reader over it for those who unpack.
+//! Reading what may be large: a file as it is stored, an archive, and a blocking reader for those who unpack one.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -20,18 +20,32 @@ pub struct ArchiveObject {
     pub stream: BoxStream<'static, Result<Bytes, Error>>,
 }
 
-/// The same for a thread that may block.
+/// A file in the bucket as it is stored, opened.
+pub struct FileObject {
+    /// Of the stream, in bytes.
+    pub size: u64,
+    pub stream: BoxStream<'static, Result<Bytes, Error>>,
+}
+
+/// An archive for a thread that may block.
 pub struct ArchiveRead {
     runtime: Handle,
     stream: BoxStream<'static, Result<Bytes, Error>>,
     piece: Bytes,
 }
 
-impl ArchiveObject {
-    pub(super) fn new(key: String, compression: Compression, found: GetResult) -> Self {
+impl FileObject {
+    pub(super) fn new(key: String, found: GetResult) -> Self {
         let size = found.meta.size;
         let failed = move |error: object_store::Error| Error::Read { key: key.clone(), source: error.into() };
-        Self { compression, size, stream: found.into_stream().map_err(failed).boxed() }
+        Self { size, stream: found.into_stream().map_err(failed).boxed() }
+    }
+}
+
+impl ArchiveObject {
+    pub(super) fn new(key: String, compression: Compression, found: GetResult) -> Self {
+        let FileObject { size, stream } = FileObject::new(key, found);
+        Self { compression, size, stream }
     }
 
     /// Called on the runtime; the reader is then to be moved to a thread that may block.
@@ -51,6 +65,12 @@ impl Read for ArchiveRead {
         let count = buffer.len().min(self.piece.len());
         self.piece.copy_to_slice(&mut buffer[..count]);
         Ok(count)
+    }
+}
+
+impl fmt::Debug for FileObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileObject").field("size", &self.size).finish_non_exhaustive()
     }
 }
 

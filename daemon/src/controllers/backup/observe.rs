@@ -16,6 +16,7 @@ pub(super) fn observe(controller: &Controller, registry: &Registry) -> Observed 
         .all()
         .into_iter()
         .filter(|backup| !has_ended(backup.status_phase()))
+        .filter(|backup| !controller.left_alone.contains(&backup.status_phase()))
         .map(|backup| {
             let location = match location_of(controller, &backup) {
                 Some(location) if location.status.phase.is_none() => Location::NotChecked,

@@ -16,6 +16,7 @@ pub(super) fn observe(controller: &Controller, runs: &Runs<End>, removals: &Runs
         .all()
         .into_iter()
         .filter(|restore| restore.metadata.deletion_timestamp.is_some() || !has_ended(restore.status_phase()))
+        .filter(|restore| !controller.left_alone.contains(&restore.status_phase()))
         .map(|restore| Pending { location: location(controller, &restore), restore })
         .collect();
     Observed {
