@@ -32,6 +32,7 @@ use crate::intake;
 use crate::intake::origin::Given;
 use crate::metrics::{Exposition, Figures};
 
+mod cluster_name;
 pub mod crds;
 mod downloads;
 pub mod listen;
@@ -90,6 +91,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let client = connect(options.kubeconfig.as_deref()).await?;
     require_namespace(&client, &options.namespace).await?;
     let kinds = crds::ensure(&client, options.crds).await?;
+    let cluster_name = cluster_name::find(&client, options.cluster_name.as_deref()).await?;
 
     let mut parts = Parts::new(stop.clone());
     let health = Health::new();
@@ -115,7 +117,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let Some(leadership) = stop.run_until_cancelled(leading).await else {
         return parts.until_stopped(std::future::pending()).await;
     };
-    let start = Start { client: &client, options: &options, health: &health, links, kinds };
+    let start = Start {
+        client: &client,
+        options: &options,
+        cluster_name: &cluster_name,
+        health: &health,
+        links,
+        kinds,
+    };
     let started = tokio::select! {
         started = start.everything(&leadership, &mut parts) => started,
         // Told by `until_stopped`.
@@ -137,6 +146,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 struct Start<'a> {
     client: &'a Client,
     options: &'a Options,
+    /// Who this cluster is in buckets that it shares.
+    cluster_name: &'a str,
     health: &'a Health,
     links: Option<Links>,
     kinds: foreign_server::Kinds,
@@ -144,7 +155,7 @@ struct Start<'a> {
 
 impl Start<'_> {
     async fn everything(&self, leadership: &Leadership, parts: &mut Parts) -> anyhow::Result<()> {
-        let Start { client, options, health, links: _, kinds } = *self;
+        let Start { client, options, cluster_name: _, health, links: _, kinds } = *self;
         if options.mode == Mode::Full {
             let patience = options.velero_wait.as_std().unwrap_or_default();
             let patience = foreign_server::patience(patience, leadership.before, kinds);
@@ -187,7 +198,7 @@ impl Start<'_> {
 
 /// Starts a controller per kind, once what there is at the start is known.
 async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, parts: &mut Parts) {
-    let Start { client, options, health, ref links, kinds: _ } = *start;
+    let Start { client, options, cluster_name, health, ref links, kinds: _ } = *start;
     let namespace = &options.namespace;
     let figures = Figures::default();
     let locations = watch(client, namespace, vec![Arc::new(lookout.clone())], parts);
@@ -236,6 +247,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
         cluster: cluster.clone(),
         clock: options.clock.clone(),
         claim: claim.clone(),
+        cluster_name: cluster_name.to_owned(),
         limit: if switches.is_on(Name::Backup) { options.concurrent_backups } else { 0 },
         left_alone: switches.backups_left_alone(),
         on_restart: options.on_restart,

@@ -26,6 +26,13 @@ pub const JITTER: &str = "holdfast.dev/jitter";
 /// JSON with the keys of the policy's `retention`; on Backups as well, to which Schedules hand their annotations.
 pub const RETENTION: &str = "holdfast.dev/retention";
 
+/// Annotation of Backups, in the cluster and in the bucket: the name of the cluster that made it.
+pub const CLUSTER: &str = "holdfast.dev/cluster";
+/// Annotation of Backups: why it stays, whatever the clock and the keep rules say.
+pub const HOLD: &str = "holdfast.dev/hold";
+
+/// Annotation of BackupStorageLocations: the cluster that looks after the backups in it that name no cluster.
+pub const ADOPTED_BY: &str = "holdfast.dev/adopted-by";
 /// Annotation of BackupStorageLocations: the cluster whose backups this one takes over.
 pub const TAKE_OVER: &str = "holdfast.dev/take-over";
 /// Annotation of Restores: JSON with `storageClasses`, `images` and `nodes` of the policy's `remap`.

@@ -20,7 +20,7 @@ pub struct Args {
     /// The namespace of Holdfast and of all resources of velero.io.
     #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
     namespace: String,
-    /// The name of this cluster in buckets that it shares with others.
+    /// The name of this cluster in buckets that it shares with others; without it the uid of namespace kube-system.
     #[arg(long)]
     cluster_name: Option<String>,
     /// What this process is called among its replicas. No two that run at a time may share it; a process that finds its

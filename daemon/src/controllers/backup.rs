@@ -39,6 +39,8 @@ pub struct Controller {
     pub cluster: Cluster,
     pub clock: Clock,
     pub claim: Claim,
+    /// Backups say from their start which cluster made them.
+    pub cluster_name: String,
     pub limit: usize,
     /// Phases that nobody works on: their controllers are disabled.
     pub left_alone: BTreeSet<velero::BackupPhase>,

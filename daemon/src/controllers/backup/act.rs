@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holdfast_policy::annotations;
 use holdfast_policy::time::from_chrono;
 use holdfast_policy::velero;
 use holdfast_policy::velero::{BackupPhase, BackupProgress};
@@ -71,7 +72,8 @@ async fn set_phase(
     let mut after = backup.clone();
     after.status.phase = Some(phase);
     after.status.queue_position = position;
-    controller.backups.patch(backup, &after).await?;
+    // Not over a deletion that has begun meanwhile.
+    controller.backups.patch_unchanged(backup, &after).await?;
     Ok(())
 }
 
@@ -97,6 +99,7 @@ async fn start(controller: &Controller, registry: &Registry, backup: &velero::Ba
         }
         Prepared::Ready(mut after) => {
             controller.claim.put_into(&mut after.metadata.annotations);
+            after.annotations_mut().insert(annotations::CLUSTER.to_owned(), controller.cluster_name.clone());
             let claimed = controller.backups.patch_unchanged(backup, &after).await?;
             launch(controller, registry, claimed, Attempt::First).await
         }
