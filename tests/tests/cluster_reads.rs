@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream;
-use holdfast::cluster::{Cluster, Error, Item, ListScope, Resource};
+use holdfast::cluster::{Cluster, Discovery, Error, Item, ListScope, Resource};
 use holdfast_tests::Testbed;
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
@@ -236,4 +236,23 @@ async fn a_group_whose_backend_is_down_is_told_and_the_others_are_known() {
     assert_eq!(failed, ["down.example.org"]);
     assert!(discovery.by_group_resource("deployments.apps").is_some());
     services.delete(name, &DeleteParams::default()).await.unwrap();
+}
+
+/// Definitions add to these, and a file of objects is judged without any cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_told_without_a_cluster_are_those_that_kubernetes_serves() {
+    let testbed = Testbed::start().await.unwrap();
+    let served = Cluster::new(testbed.client().unwrap()).discover().await.unwrap().resources;
+    let told = Discovery::without_a_cluster(&[]).resources;
+    let lines = |resources: Vec<Resource>| -> BTreeSet<String> {
+        resources
+            .into_iter()
+            .map(|mut it| {
+                it.verbs.sort();
+                format!("{it:?}")
+            })
+            .collect()
+    };
+    let (served, told) = (lines(served), lines(told));
+    assert_eq!(told.difference(&served).collect::<Vec<_>>(), Vec::<&String>::new());
 }

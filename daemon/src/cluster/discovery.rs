@@ -6,6 +6,7 @@ use super::Resource;
 mod aggregated;
 mod fetch;
 mod legacy;
+mod offline;
 
 pub(super) use fetch::discover;
 

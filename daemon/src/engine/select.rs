@@ -11,19 +11,27 @@ use k8s_openapi::api::core::v1::Namespace;
 
 use crate::cluster::{Discovery, Resource};
 
+mod complete;
 mod labels;
 mod namespaces;
+mod object;
 mod ordered;
 mod patterns;
 mod plan;
 mod resources;
+mod rule;
+mod verdict;
 
+pub use complete::{SNAPSHOT_CONTENTS, SNAPSHOTS, complete_filters};
 pub use labels::LabelFilter;
 pub use namespaces::{NamespaceFilter, check_name};
+pub use object::{Object, ObjectError, namespaces_of};
 pub use ordered::{OrderedItem, ordered_items};
 pub use patterns::Patterns;
-pub use plan::{Listing, plan};
+pub use plan::{Listing, are_twins, plan};
 pub use resources::{Direct, ResourceFilter};
+pub use rule::{Inclusion, List, Rule, Verdict};
+pub use verdict::Judge;
 
 /// The group-resource of Namespace objects, which have rules of their own.
 pub const NAMESPACES: &str = "namespaces";

@@ -4,3 +4,4 @@ mod custom_resources;
 mod files;
 mod runs;
 mod selection;
+mod verdicts;

@@ -13,6 +13,7 @@ use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
 
 use crate::runs::{Bench, Ran};
+use crate::verdicts::verdicts_agree_with_backups;
 
 /// Namespaces of the sample; the others belong to the cluster, and to Velero's own installation.
 const NAMESPACES: [&str; 5] = ["blog", "quiet", "shop", "shop-eu", "tmp-1"];
@@ -144,6 +145,7 @@ async fn backups_choose_what_velero_chose() {
     selectors_choose_the_same_namespaced_objects(&bench).await.unwrap();
     the_whole_cluster_comes_along(&bench).await.unwrap();
     missing_namespaces_are_errors_where_namespaces_are_collected(&bench).await.unwrap();
+    verdicts_agree_with_backups(&bench).await.unwrap();
 }
 
 async fn ordered_items_come_first(bench: &Bench) -> anyhow::Result<()> {

@@ -6,15 +6,12 @@ use holdfast_policy::duration::GoDuration;
 use holdfast_policy::time::from_chrono;
 use holdfast_policy::velero::{self, AccessMode, Backup, BackupPhase, BackupSpec, LocationPhase, labels};
 
-use crate::engine::select::{NamespaceFacts, ResourceFilter};
+use crate::engine::select::{NamespaceFacts, complete_filters};
 
 mod filters;
 
 /// Version of the archive's format that runs write.
 const FORMAT_VERSION: &str = "1.1.0";
-/// Snapshot objects of other makers are no data of ours: a backup holds only those that it made itself.
-const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
-const SNAPSHOT_CONTENTS: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 const VOLUME_GROUP_LABEL: &str = "velero.io/volume-group";
 
 /// What a Backup is checked against.
@@ -114,38 +111,8 @@ fn complete_spec(spec: &mut BackupSpec, environment: Environment<'_>) -> GoDurat
         .or(Some(defaults.volumes_to_fs_backup));
     spec.snapshot_move_data.get_or_insert(defaults.snapshot_move_data);
     spec.storage_location.get_or_insert_with(|| default_location(locations, &defaults.location));
-    if spec.included_namespaces.is_empty() {
-        spec.included_namespaces.push("*".into());
-    }
-    let labelled = |namespace: &&NamespaceFacts| {
-        namespace.labels.get(labels::EXCLUDE_FROM_BACKUP).is_some_and(|value| value == "true")
-    };
-    for namespace in namespaces.iter().filter(labelled) {
-        append(&mut spec.excluded_namespaces, &namespace.name);
-    }
-    leave_snapshots_out(spec);
+    complete_filters(spec, namespaces);
     ttl
-}
-
-fn leave_snapshots_out(spec: &mut BackupSpec) {
-    if ResourceFilter::is_joint(spec) {
-        for snapshots in [SNAPSHOTS, SNAPSHOT_CONTENTS] {
-            spec.included_resources.retain(|included| included != snapshots);
-            append(&mut spec.excluded_resources, snapshots);
-        }
-    } else {
-        spec.included_namespace_scoped_resources.retain(|included| included != SNAPSHOTS);
-        append(&mut spec.excluded_namespace_scoped_resources, SNAPSHOTS);
-        spec.included_cluster_scoped_resources.retain(|included| included != SNAPSHOT_CONTENTS);
-        append(&mut spec.excluded_cluster_scoped_resources, SNAPSHOT_CONTENTS);
-    }
-}
-
-/// A run that is taken up again is prepared again, so nothing is appended twice.
-fn append(list: &mut Vec<String>, entry: &str) {
-    if !list.iter().any(|present| present == entry) {
-        list.push(entry.to_owned());
-    }
 }
 
 /// The newest of the locations marked as default, or the server's own default.
@@ -218,6 +185,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::engine::select::{SNAPSHOT_CONTENTS, SNAPSHOTS};
 
     fn location(name: &str, spec: Value, status: Value) -> BackupStorageLocation {
         let mut full = json!({"provider": "local", "objectStorage": {"bucket": "b"}});

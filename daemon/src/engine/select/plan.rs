@@ -33,7 +33,7 @@ pub fn plan(discovery: &Discovery, selection: &Selection) -> Vec<Listing> {
     resources.sort_by_key(|resource| place(resource));
     let mut plan: Vec<Listing> = Vec::new();
     for resource in resources {
-        let wanted = VERBS.iter().all(|verb| resource.supports(verb))
+        let wanted = can_be_stored(resource)
             && resource.group_resource() != NAMESPACES
             && selection.resources.direct(resource) != Direct::No
             && !plan.iter().any(|listing| are_twins(&listing.resource, resource));
@@ -45,6 +45,11 @@ pub fn plan(discovery: &Discovery, selection: &Selection) -> Vec<Listing> {
     plan
 }
 
+/// Whether objects of the type can be backed up and restored at all.
+pub(super) fn can_be_stored(resource: &Resource) -> bool {
+    VERBS.iter().all(|verb| resource.supports(verb))
+}
+
 fn place(resource: &Resource) -> usize {
     if resource.group == "extensions" {
         return FIRST.len() + 1;
@@ -53,8 +58,10 @@ fn place(resource: &Resource) -> usize {
     first.unwrap_or(FIRST.len())
 }
 
-fn are_twins(one: &Resource, other: &Resource) -> bool {
+/// Whether both types are views of the same objects.
+pub fn are_twins(one: &Resource, other: &Resource) -> bool {
     one.plural == other.plural
+        && one.group != other.group
         && TWINS.iter().any(|(plural, groups)| {
             one.plural == *plural
                 && groups.contains(&one.group.as_str())

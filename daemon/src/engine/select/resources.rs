@@ -15,6 +15,19 @@ pub enum Direct {
     Asked,
 }
 
+/// Why a type is not collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shut {
+    Excluded,
+    NotIncluded,
+    /// The switch of the older model.
+    NoClusterScoped,
+    /// Cluster-scoped, and the backup is of some namespaces only.
+    SomeNamespaces,
+    /// Cluster-scoped, and the backup is of some namespaced types only.
+    SomeTypes,
+}
+
 /// Type filters with their names resolved.
 #[derive(Debug, Clone)]
 pub struct ResourceFilter {
@@ -76,6 +89,20 @@ impl ResourceFilter {
         Self { model, reach }
     }
 
+    /// The entry of a list that means this type.
+    pub(super) fn entry_for<'a>(
+        entries: &'a [String],
+        resource: &Resource,
+        discovery: &Discovery,
+    ) -> Option<&'a str> {
+        let name = resource.group_resource();
+        let means = |entry: &&String| match discovery.resolve(entry) {
+            Some(resolved) => resolved.group_resource() == name,
+            None => Patterns::new([entry]).matches(&name),
+        };
+        entries.iter().find(means).map(String::as_str)
+    }
+
     /// Whether the spec uses the older model. One without any filter uses the newer.
     pub fn is_joint(spec: &BackupSpec) -> bool {
         !spec.included_resources.is_empty()
@@ -84,33 +111,37 @@ impl ResourceFilter {
     }
 
     pub fn direct(&self, resource: &Resource) -> Direct {
+        self.judge(resource).unwrap_or(Direct::No)
+    }
+
+    /// The same, with the reason where the type is not collected; then it is never [`Direct::No`].
+    pub(super) fn judge(&self, resource: &Resource) -> Result<Direct, Shut> {
         let name = resource.group_resource();
         match &self.model {
             Model::Joint { types, cluster_scoped } => {
-                let wanted = match cluster_scoped {
-                    _ if resource.namespaced => true,
-                    ClusterScoped::Never => false,
-                    ClusterScoped::AsListed => true,
-                    ClusterScoped::Auto => name == NAMESPACES || self.reach == Reach::WholeCluster,
-                };
-                if wanted && types.pass(&name) { Direct::Asked } else { Direct::No }
-            }
-            Model::Scoped { namespaced, .. } if resource.namespaced => {
-                if namespaced.pass(&name) {
-                    Direct::Asked
-                } else {
-                    Direct::No
+                match cluster_scoped {
+                    _ if resource.namespaced => {}
+                    ClusterScoped::Never => return Err(Shut::NoClusterScoped),
+                    ClusterScoped::AsListed => {}
+                    ClusterScoped::Auto if name == NAMESPACES || self.reach == Reach::WholeCluster => {}
+                    ClusterScoped::Auto => return Err(Shut::SomeNamespaces),
                 }
+                types.judge(&name)
             }
+            Model::Scoped { namespaced, .. } if resource.namespaced => namespaced.judge(&name),
             Model::Scoped { namespaced, cluster } => {
                 if cluster.excluded.matches(&name) {
-                    Direct::No
+                    Err(Shut::Excluded)
                 } else if name == NAMESPACES || cluster.included.matches(&name) {
-                    Direct::Asked
-                } else if self.reach == Reach::WholeCluster && cluster.is_open() && namespaced.is_open() {
-                    Direct::WithTheCluster
+                    Ok(Direct::Asked)
+                } else if !cluster.is_open() {
+                    Err(Shut::NotIncluded)
+                } else if self.reach == Reach::SomeNamespaces {
+                    Err(Shut::SomeNamespaces)
+                } else if !namespaced.is_open() {
+                    Err(Shut::SomeTypes)
                 } else {
-                    Direct::No
+                    Ok(Direct::WithTheCluster)
                 }
             }
         }
@@ -135,8 +166,18 @@ impl Lists {
         self.included.is_empty() || self.included.has_everything()
     }
 
+    fn judge(&self, name: &str) -> Result<Direct, Shut> {
+        if self.excluded.matches(name) {
+            Err(Shut::Excluded)
+        } else if self.is_open() || self.included.matches(name) {
+            Ok(Direct::Asked)
+        } else {
+            Err(Shut::NotIncluded)
+        }
+    }
+
     fn pass(&self, name: &str) -> bool {
-        !self.excluded.matches(name) && (self.is_open() || self.included.matches(name))
+        self.judge(name).is_ok()
     }
 }
 

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use holdfast_policy::velero::BackupSpec;
 
-use super::{SNAPSHOT_CONTENTS, SNAPSHOTS};
-use crate::engine::select::{LabelFilter, ResourceFilter, check_name};
+use crate::engine::select::{LabelFilter, ResourceFilter, SNAPSHOT_CONTENTS, SNAPSHOTS, check_name};
 
 const EVERYTHING: &str = "*";
 const MIXED_MODELS: &str = "include-resources, exclude-resources and include-cluster-resources are old filter parameters.\n\
