@@ -24,13 +24,15 @@ pub mod decide;
 mod due;
 mod observe;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod template;
 
 pub use decide::FirstRun;
 use decide::Next;
 
 /// How many schedules are acted on at a time: a thousand may be due at one instant.
-const ACTS_AT_A_TIME: usize = 16;
+const ACTS_AT_A_TIME: usize = 32;
 
 pub struct Controller {
     pub schedules: Arc<Watched<velero::Schedule>>,
@@ -88,6 +90,7 @@ impl Controller {
                 | Next::Paused
                 | Next::AwaitLocation { .. }
                 | Next::AdoptLast { .. }
+                | Next::PutRight { .. }
                 | Next::Skip { .. }
                 | Next::Create { .. }
                 | Next::Blocked { by: _, until: None }
@@ -95,9 +98,23 @@ impl Controller {
             }
             acts.push((name, observed.schedule, decision));
         }
-        let outcomes: Vec<_> = stream::iter(acts)
+        // All backups are made before the first status is written: of a thousand that are due, the last is not to wait
+        // for what the others note.
+        let made: Vec<_> = stream::iter(acts)
             .map(async |(name, schedule, decision)| {
-                let outcome = act::act(&schedule, &decision, now, &self.schedules, &self.backups).await;
+                let writes = act::writes(&schedule, &decision, now);
+                let made = act::make(&writes, &self.backups).await;
+                (name, schedule, made.map(|()| writes))
+            })
+            .buffer_unordered(ACTS_AT_A_TIME)
+            .collect()
+            .await;
+        let outcomes: Vec<_> = stream::iter(made)
+            .map(async |(name, schedule, made)| {
+                let outcome = match made {
+                    Ok(writes) => act::note(&schedule, writes, &self.schedules).await,
+                    Err(error) => Err(error),
+                };
                 (name, schedule, outcome)
             })
             .buffer_unordered(ACTS_AT_A_TIME)
@@ -153,6 +170,7 @@ fn tell(name: &str, next: &Next, told: &mut HashMap<String, Next>) {
         | Next::LookIntoBucket
         | Next::AwaitLocation { .. }
         | Next::AdoptLast { .. }
+        | Next::PutRight { .. }
         | Next::Skip { .. }
         | Next::Create { .. }
         | Next::Blocked { .. }

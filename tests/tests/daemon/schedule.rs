@@ -1,6 +1,8 @@
 //! When a Schedule makes its backups.
 
-use holdfast_policy::time::to_chrono;
+use chrono::{DateTime, Duration, Utc};
+use holdfast::controllers::schedule::template;
+use holdfast_policy::time::{from_chrono, to_chrono};
 use holdfast_policy::velero::{Backup, Schedule, SchedulePhase, ScheduleSpec, labels};
 use holdfast_tests::runs::backup_has_ended;
 use kube::ResourceExt;
@@ -109,5 +111,76 @@ async fn a_wrong_schedule_says_so_also_while_it_is_paused() -> anyhow::Result<()
         .await?;
     assert_eq!(seen.status.validation_errors.len(), 1);
     assert!(seen.status.validation_errors[0].starts_with("invalid schedule: "), "{:?}", seen.status);
+    Ok(())
+}
+
+/// What a crash between two steps of a run that was due leaves behind.
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    /// Nothing was written.
+    Nothing,
+    /// The backup is there, the status doesn't tell of it.
+    Backup,
+    /// Both are there.
+    BackupAndStatus,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_neither_lost_nor_doubled_by_a_crash_between_any_two_of_its_steps() -> anyhow::Result<()> {
+    let home = Home::new("crashed").await?;
+    // It installs the kinds, and is away when the schedules appear.
+    home.daemon(&[]).await?.stop().await?;
+    home.local_location().await?;
+    let due: DateTime<Utc> = "2026-01-01T00:00:00Z".parse()?;
+    let cases = [("nothing", Left::Nothing), ("backup", Left::Backup), ("both", Left::BackupAndStatus)];
+    for (name, left) in cases {
+        let mut crashed = schedule(&home, name, YEARLY);
+        let last = match left {
+            Left::Nothing | Left::Backup => due - Duration::days(365),
+            Left::BackupAndStatus => due,
+        };
+        crashed.status.last_backup = Some(from_chrono(last));
+        home.runs.create(&crashed).await?;
+        if matches!(left, Left::Backup | Left::BackupAndStatus) {
+            home.runs.create(&template::backup(&crashed, &template::backup_name(name, due), due)).await?;
+        }
+    }
+    let _daemon = home.daemon(&[]).await?;
+    for (name, left) in cases {
+        let noted = |it: &Schedule| {
+            it.status.phase == Some(SchedulePhase::Enabled)
+                && it.status.last_backup.as_ref().is_some_and(|last| to_chrono(last) >= due)
+        };
+        home.runs.ended(name, PATIENCE, noted).await?;
+        let backups = backups_of(&home, name).await?;
+        assert_eq!(backups.len(), 1, "{left:?}");
+        assert_eq!(
+            template::scheduled_at(&backups[0]).map(|at| at.to_rfc3339()),
+            Some(due.to_rfc3339()),
+            "{left:?}"
+        );
+        let ended = |backup: &Backup| backup_has_ended(backup.status_phase());
+        home.runs.ended(&backups[0].name_any(), PATIENCE, ended).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_schedules_that_are_due_at_one_instant_all_run_once() -> anyhow::Result<()> {
+    const SCHEDULES: usize = 100;
+    let home = Home::new("many").await?;
+    // It installs the kinds, and is away when the schedules appear.
+    home.daemon(&[]).await?.stop().await?;
+    home.local_location().await?;
+    for number in 0..SCHEDULES {
+        home.runs.create(&schedule(&home, &format!("s-{number}"), YEARLY)).await?;
+    }
+    let _daemon = home.daemon(&["--disable-controllers=backup"]).await?;
+    for number in 0..SCHEDULES {
+        let name = format!("s-{number}");
+        home.runs.ended(&name, PATIENCE, |it: &Schedule| it.status.last_backup.is_some()).await?;
+        assert_eq!(backups_of(&home, &name).await?.len(), 1, "{name}");
+    }
+    assert_eq!(home.runs.api::<Backup>().list(&ListParams::default()).await?.items.len(), SCHEDULES);
     Ok(())
 }

@@ -28,27 +28,34 @@ pub(super) enum Did {
     Something,
 }
 
-pub(super) async fn act(
-    schedule: &velero::Schedule,
-    decision: &Decision,
-    now: DateTime<Utc>,
-    schedules: &Watched<velero::Schedule>,
-    backups: &Watched<velero::Backup>,
-) -> Result<Did, Error> {
+/// What a decision has to leave behind, in this order: a run that is made and not noted is found again by its annotation,
+/// one that was noted and not made would be lost.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Writes {
+    pub(super) backup: Option<velero::Backup>,
+    pub(super) status: velero::ScheduleStatus,
+}
+
+/// Pure: what [`make`] and then [`note`] write.
+pub(super) fn writes(schedule: &velero::Schedule, decision: &Decision, now: DateTime<Utc>) -> Writes {
     let Decision { validation, next } = decision;
-    let mut after = schedule.clone();
-    let status = &mut after.status;
+    let mut status = schedule.status.clone();
     (status.phase, status.validation_errors) = match validation {
         Validation::Enabled => (Some(SchedulePhase::Enabled), Vec::new()),
         Validation::Failed { errors } => (Some(SchedulePhase::FailedValidation), errors.clone()),
     };
+    let mut backup = None;
     match next {
         Next::Create { cause } => {
             let name = template::backup_name(&schedule.name_any(), cause.instant(now));
-            create(&template::backup(schedule, &name, cause.due(now)), backups).await?;
+            backup = Some(template::backup(schedule, &name, cause.due(now)));
             status.last_backup = Some(from_chrono(now));
         }
         Next::AdoptLast { at } => status.last_backup = Some(from_chrono(*at)),
+        Next::PutRight { at } => {
+            status.last_backup = Some(from_chrono(*at));
+            status.last_skipped = None;
+        }
         Next::Skip { reason: _ } => status.last_skipped = Some(from_chrono(now)),
         Next::Invalid
         | Next::Paused
@@ -58,9 +65,28 @@ pub(super) async fn act(
         | Next::Sleep { .. }
         | Next::NeverAgain => (),
     }
-    if after.status == schedule.status {
+    Writes { backup, status }
+}
+
+/// The first step: creates the backup, if there is one to create.
+pub(super) async fn make(writes: &Writes, backups: &Watched<velero::Backup>) -> Result<(), Error> {
+    match &writes.backup {
+        Some(backup) => create(backup, backups).await,
+        None => Ok(()),
+    }
+}
+
+/// The second step: writes the status, if it is another.
+pub(super) async fn note(
+    schedule: &velero::Schedule,
+    writes: Writes,
+    schedules: &Watched<velero::Schedule>,
+) -> Result<Did, Error> {
+    let Writes { backup: _, status } = writes;
+    if status == schedule.status {
         return Ok(Did::Nothing);
     }
+    let after = velero::Schedule { status, ..schedule.clone() };
     match schedules.patch(schedule, &after).await {
         Ok(_) => Ok(Did::Something),
         // Deleted meanwhile: there is no status left to write.
