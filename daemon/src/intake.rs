@@ -7,13 +7,17 @@
 pub mod board;
 pub mod config_maps;
 pub mod directory;
+pub mod git;
+pub mod health;
 pub mod in_force;
 pub mod name;
 pub mod origin;
 pub mod round;
+pub mod runs;
 pub mod set;
 pub mod source;
 pub mod status;
+pub mod tell;
 pub mod watch;
 
 use std::time::Duration;
@@ -21,6 +25,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use holdfast_policy::compile::Target;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -29,9 +34,14 @@ use crate::publish::Publisher;
 use board::Board;
 use in_force::State;
 use origin::Origin;
+use runs::Runs;
 use watch::Update;
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+/// Backups end in crowds: what they change is put together.
+const AFTER_A_RUN: Duration = Duration::from_secs(2);
+/// A clock may be put right meanwhile.
+const TELL_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 
 /// What the user says about policies.
 #[derive(Debug, Clone)]
@@ -66,6 +76,7 @@ pub async fn run(
         .await
         .flatten();
     let publisher = Publisher::start(client.clone(), namespace.clone(), cluster_name.clone(), &shutdown);
+    let runs = Runs::start(&client, &namespace, &shutdown);
     let (sender, updates) = mpsc::channel(sources.len());
     let mut states = Vec::with_capacity(sources.len());
     for (index, (name, origin)) in sources.into_iter().enumerate() {
@@ -89,7 +100,7 @@ pub async fn run(
         tokio::spawn(shutdown.clone().run_until_cancelled_owned(follow));
     }
     drop(sender);
-    let parts = Parts { updates, publisher, board, clock };
+    let parts = Parts { updates, publisher, board, runs, clock };
     shutdown.run_until_cancelled(keep_in_step(&mut states, parts)).await;
     Ok(())
 }
@@ -115,30 +126,64 @@ struct Parts {
     updates: mpsc::Receiver<Update>,
     publisher: Publisher,
     board: Option<Board>,
+    runs: Runs,
     clock: Clock,
 }
 
 /// Never returns; every await in it may be where it is dropped.
 async fn keep_in_step(states: &mut [State], parts: Parts) {
-    let Parts { mut updates, publisher, board, clock } = parts;
+    let Parts { mut updates, publisher, board, runs, clock } = parts;
     let mut ready = false;
-    let mut pause = Duration::ZERO;
+    let mut next_round = Instant::now();
+    let mut next_tell = Instant::now();
     loop {
+        let mut due = Due::Round;
         tokio::select! {
             // Ends only with the task, when every sender is gone.
             Some(update) = updates.recv() => in_force::take(states, update, clock()).await,
             () = publisher.ready(), if !ready => ready = true,
             () = publisher.woken(), if ready => {}
             () = noticed(board.as_ref()), if ready => {}
-            () = tokio::time::sleep(pause), if ready => {}
+            () = sleep_until(next_round), if ready => {}
+            () = runs.changed(), if ready => {
+                next_tell = next_tell.min(Instant::now() + AFTER_A_RUN);
+                continue;
+            }
+            () = sleep_until(next_tell), if ready => due = Due::Tell,
         }
         while let Ok(update) = updates.try_recv() {
             in_force::take(states, update, clock()).await;
         }
-        if ready {
-            pause = round::round(states, &publisher, board.as_ref(), &clock).await;
+        if !ready {
+            continue;
+        }
+        if due == Due::Round {
+            let pause = round::round(states, &publisher, board.as_ref(), &runs, &clock).await;
+            next_round = Instant::now() + pause;
+        }
+        next_tell = Instant::now() + tell_all(states, board.as_ref(), &runs, &clock).await;
+    }
+}
+
+/// What there is to do.
+#[derive(PartialEq, Eq)]
+enum Due {
+    /// Publish, and tell.
+    Round,
+    Tell,
+}
+
+/// Gives the time until there will be something to tell.
+async fn tell_all(states: &mut [State], board: Option<&Board>, runs: &Runs, clock: &Clock) -> Duration {
+    let mut pause = TELL_AT_LEAST_EVERY;
+    let Some(board) = board else { return pause };
+    for state in states {
+        let now = clock();
+        if let Some(again) = tell::tell(state, board, runs, now).await {
+            pause = pause.min((again - now).to_std().unwrap_or_default());
         }
     }
+    pause
 }
 
 async fn noticed(board: Option<&Board>) {

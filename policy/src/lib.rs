@@ -11,6 +11,7 @@ pub mod holdfast;
 mod load;
 pub mod model;
 pub mod next;
+pub mod objective;
 pub mod ownership;
 pub mod parse;
 pub mod problem;

@@ -121,31 +121,26 @@ impl Board {
         self.lock().get(name.as_str()).cloned()
     }
 
-    /// Makes the PolicySet where it is missing, and writes its status where that changed.
-    pub async fn write(
-        &self,
-        name: &SourceName,
-        source: &str,
-        status: impl FnOnce(&PolicySetStatus, Option<i64>) -> PolicySetStatus,
-    ) -> Result<(), Error> {
+    /// The PolicySet of a source, made where it is missing.
+    pub async fn ensure(&self, name: &SourceName, source: &str) -> Result<PolicySet, Error> {
+        let spec = PolicySetSpec { source: source.to_owned() };
+        if let Some(known) = self.get(name).filter(|known| known.spec == spec) {
+            return Ok(known);
+        }
+        let set = PolicySet::new(name.as_str(), spec);
+        let manager = PatchParams::apply(MANAGER).force();
+        let set = self
+            .api
+            .patch(name.as_str(), &manager, &Patch::Apply(&set))
+            .await
+            .map_err(|source| Error::Write { name: name.clone(), source })?;
+        self.put(set.clone());
+        Ok(set)
+    }
+
+    pub async fn write_status(&self, name: &SourceName, status: &PolicySetStatus) -> Result<(), Error> {
         let failed = |source| Error::Write { name: name.clone(), source };
         let manager = PatchParams::apply(MANAGER).force();
-        let spec = PolicySetSpec { source: source.to_owned() };
-        let known = match self.get(name) {
-            Some(known) if known.spec == spec => known,
-            Some(_) | None => {
-                let set = PolicySet::new(name.as_str(), spec);
-                let set =
-                    self.api.patch(name.as_str(), &manager, &Patch::Apply(&set)).await.map_err(failed)?;
-                self.put(set.clone());
-                set
-            }
-        };
-        let before = known.status.unwrap_or_default();
-        let status = status(&before, known.metadata.generation);
-        if status == before {
-            return Ok(());
-        }
         let patch = json!({
             "apiVersion": "holdfast.dev/v1alpha1",
             "kind": "PolicySet",

@@ -27,6 +27,11 @@ const QUIET_AT_MOST: Duration = Duration::from_secs(1);
 /// The API server bounds a ConfigMap; this bounds all of a source together.
 const TOTAL_BYTES: u64 = 128 << 20;
 
+/// Annotation of a ConfigMap: the Git commit that its policies are from.
+pub const GIT_REVISION: &str = "holdfast.dev/git-revision";
+/// A branch and a commit, as Flux writes them; what is longer is something else.
+const LONGEST_REVISION: usize = 256;
+
 /// The ConfigMaps that make a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigMaps {
@@ -60,8 +65,8 @@ pub async fn follow(source: usize, maps: ConfigMaps, client: kube::Client, updat
         Which::Labelled(selector) => watcher::Config::default().labels(selector),
     };
     let mut events = watcher(api, config).default_backoff().boxed();
-    let mut held: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    let mut listed: Option<BTreeMap<String, BTreeMap<String, String>>> = None;
+    let mut held: BTreeMap<String, Held> = BTreeMap::new();
+    let mut listed: Option<BTreeMap<String, Held>> = None;
     let mut complete = false;
     let mut broken = false;
     let mut sent: Option<String> = None;
@@ -76,7 +81,7 @@ pub async fn follow(source: usize, maps: ConfigMaps, client: kube::Client, updat
                     settle = None;
                     let outcome = outcome(&maps, &held);
                     let mark = match &outcome {
-                        Ok(snapshot) => snapshot.revision.clone(),
+                        Ok(snapshot) => snapshot.mark(),
                         Err(problem) => problem.to_string(),
                     };
                     if sent.as_ref() != Some(&mark) {
@@ -101,16 +106,16 @@ pub async fn follow(source: usize, maps: ConfigMaps, client: kube::Client, updat
             }
             Ok(Some(watcher::Event::Init)) => listed = Some(BTreeMap::new()),
             Ok(Some(watcher::Event::InitApply(map))) => {
-                let (name, files) = files(map);
-                listed.get_or_insert_default().insert(name, files);
+                let (name, map) = hold(map);
+                listed.get_or_insert_default().insert(name, map);
             }
             Ok(Some(watcher::Event::InitDone)) => {
                 held = listed.take().unwrap_or_default();
                 complete = true;
             }
             Ok(Some(watcher::Event::Apply(map))) => {
-                let (name, files) = files(map);
-                held.insert(name, files);
+                let (name, map) = hold(map);
+                held.insert(name, map);
             }
             Ok(Some(watcher::Event::Delete(map))) => {
                 held.remove(&map.metadata.name.unwrap_or_default());
@@ -128,19 +133,36 @@ pub async fn follow(source: usize, maps: ConfigMaps, client: kube::Client, updat
     }
 }
 
-fn files(map: ConfigMap) -> (String, BTreeMap<String, String>) {
-    let mut files = map.data.unwrap_or_default();
-    files.retain(|key, _| is_policy_file(key.as_ref()));
-    (map.metadata.name.unwrap_or_default(), files)
+/// What counts of a ConfigMap.
+#[derive(Debug)]
+struct Held {
+    files: BTreeMap<String, String>,
+    git_revision: Option<String>,
 }
 
-fn outcome(maps: &ConfigMaps, held: &BTreeMap<String, BTreeMap<String, String>>) -> Outcome {
+fn hold(map: ConfigMap) -> (String, Held) {
+    let mut files = map.data.unwrap_or_default();
+    files.retain(|key, _| is_policy_file(key.as_ref()));
+    let annotation = map.metadata.annotations.and_then(|mut annotations| annotations.remove(GIT_REVISION));
+    let git_revision =
+        annotation.filter(|revision| !revision.is_empty() && revision.len() <= LONGEST_REVISION);
+    (map.metadata.name.unwrap_or_default(), Held { files, git_revision })
+}
+
+/// The commit that all of them name; while some name another one, none is told.
+fn git_revision(held: &BTreeMap<String, Held>) -> Option<String> {
+    let mut named = held.values().filter_map(|map| map.git_revision.as_ref());
+    let first = named.next()?;
+    named.all(|other| other == first).then(|| first.clone())
+}
+
+fn outcome(maps: &ConfigMaps, held: &BTreeMap<String, Held>) -> Outcome {
     if held.is_empty() {
         return Err(SourceProblem::NoConfigMap { maps: maps.to_string() });
     }
     let mut files = Vec::new();
     let mut total = 0;
-    for (map, keys) in held {
+    for (map, Held { files: keys, git_revision: _ }) in held {
         for (key, text) in keys {
             total += text.len() as u64;
             let name = format!("configmap/{}/{map}/{key}", maps.namespace);
@@ -153,7 +175,7 @@ fn outcome(maps: &ConfigMaps, held: &BTreeMap<String, BTreeMap<String, String>>)
     if files.is_empty() {
         return Err(SourceProblem::Empty { path: maps.to_string().into() });
     }
-    Ok(SourceSnapshot::new(files))
+    Ok(SourceSnapshot::new(files).at_commit(git_revision(held)))
 }
 
 #[cfg(test)]
@@ -177,16 +199,30 @@ mod tests {
             map("b", &[("shop.yaml", "1"), ("README", "no"), ("shop_test.yaml", "no")]),
             map("a", &[("x.yml", "2")]),
         ];
-        let snapshot = outcome(&maps(), &held.into_iter().map(files).collect()).unwrap();
+        let snapshot = outcome(&maps(), &held.into_iter().map(hold).collect()).unwrap();
         let files: Vec<_> = snapshot.files.iter().map(|f| (f.name.as_str(), f.text.as_str())).collect();
         assert_eq!(files, [("configmap/velero/a/x.yml", "2"), ("configmap/velero/b/shop.yaml", "1")]);
+    }
+
+    #[test]
+    fn a_commit_is_told_when_all_config_maps_that_name_one_agree() {
+        let from = |name: &str, commit: Option<&str>| {
+            let mut map = map(name, &[("a.yaml", "1")]);
+            map.metadata.annotations = commit.map(|c| [(GIT_REVISION.to_owned(), c.to_owned())].into());
+            map
+        };
+        let told = |maps: [ConfigMap; 3]| git_revision(&maps.into_iter().map(hold).collect());
+        let agreed = told([from("a", Some("main@sha1:1")), from("b", None), from("c", Some("main@sha1:1"))]);
+        assert_eq!(agreed.as_deref(), Some("main@sha1:1"));
+        assert_eq!(told([from("a", Some("1")), from("b", None), from("c", Some("2"))]), None);
+        assert_eq!(told([from("a", Some(&"1".repeat(257))), from("b", None), from("c", None)]), None);
     }
 
     #[test]
     fn no_config_map_and_none_with_policies_are_problems() {
         let none = outcome(&maps(), &BTreeMap::new()).unwrap_err();
         assert_eq!(none.to_string(), "found no ConfigMaps in velero with a=b");
-        let held = BTreeMap::from([files(map("a", &[("README", "no")]))]);
+        let held = BTreeMap::from([hold(map("a", &[("README", "no")]))]);
         assert!(matches!(outcome(&maps(), &held), Err(SourceProblem::Empty { .. })));
     }
 }

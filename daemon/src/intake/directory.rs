@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use holdfast_policy::parse::SourceFile;
 
+use super::git;
 use super::source::{Reading, SourceProblem, SourceSnapshot};
 
 /// A tree larger than this is taken for a mistake, not for policies.
@@ -66,7 +67,7 @@ fn read_settled(
             Ok(Some(files)) if files.is_empty() => {
                 return Err(SourceProblem::Empty { path: path.to_owned() });
             }
-            Ok(Some(files)) => return Ok(SourceSnapshot::new(files)),
+            Ok(Some(files)) => return Ok(SourceSnapshot::new(files).at_commit(git::revision(path))),
             Ok(None) => latest = SourceProblem::Unsettled { path: path.to_owned() },
             // These two are also what a switch of `..data` looks like from the inside.
             Err(problem @ SourceProblem::DanglingLink { .. }) => {

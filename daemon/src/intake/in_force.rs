@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::name::SourceName;
 use super::origin::Origin;
-use super::set::{self, PolicySet};
+use super::set::{self, Documents, PolicySet};
 use super::source::SourceProblem;
 use super::watch::Update;
 use crate::publish::memory::Memory;
@@ -37,6 +37,8 @@ pub struct State {
     pub trouble: Option<Trouble>,
     pub memory: Memory,
     pub round: Round,
+    /// When this process wrote the source's status last.
+    pub told: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl State {
             trouble: None,
             memory,
             round: Round::default(),
+            told: None,
         }
     }
 
@@ -109,6 +112,15 @@ pub async fn take(states: &mut [State], update: Update, now: DateTime<Utc>) {
         }
         Ok(snapshot) => {
             state.latest_revision = Some(snapshot.revision.clone());
+            if let Some(in_force) = &mut state.in_force
+                && in_force.set.revision == snapshot.revision
+            {
+                info!(source = %name, revision = snapshot.revision, "policies are those in force");
+                in_force.set.git_revision = snapshot.git_revision;
+                state.trouble = None;
+                put_waiting_in_force(states, now);
+                return;
+            }
             set::compile(snapshot, state.trust.clone(), state.target.clone()).await
         }
     };
@@ -118,12 +130,21 @@ pub async fn take(states: &mut [State], update: Update, now: DateTime<Utc>) {
             log(name, &problems);
             state.trouble = Some(Trouble::Invalid(problems));
         }
+        Ok(set) if set.documents == Documents::None => {
+            warn!(source = %name, "policy source holds no policies, the last good set stays in force");
+            let origin = state.origin.clone();
+            state.trouble = Some(Trouble::Source(SourceProblem::NoPolicies { origin }));
+        }
         Ok(set) => {
             log(name, &set.warnings);
             put_in_force(states, source, set, now);
         }
     }
-    // A name may have become free.
+    put_waiting_in_force(states, now);
+}
+
+/// A name may have become free.
+fn put_waiting_in_force(states: &mut [State], now: DateTime<Utc>) {
     for waiting in 0..states.len() {
         if let Some(Trouble::Taken { set, .. }) = take_waiting(&mut states[waiting]) {
             put_in_force(states, waiting, set, now);

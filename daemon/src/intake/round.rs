@@ -10,7 +10,8 @@ use tracing::{info, warn};
 
 use super::board::{Board, Words};
 use super::in_force::{State, Wait};
-use super::status::status;
+use super::runs::Runs;
+use super::tell::tell;
 use crate::clock::Clock;
 use crate::publish::act::Outcome;
 use crate::publish::decide::LeaveReason;
@@ -23,22 +24,32 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 /// A round with failures is tried again after this, then after twice as long, and so on.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
+/// So many objects take a while, and people are told before.
+const MANY: usize = 200;
+
 /// Gives the time until the next round is due.
 pub async fn round(
     states: &mut [State],
     publisher: &Publisher,
     board: Option<&Board>,
+    runs: &Runs,
     clock: &Clock,
 ) -> Duration {
     let mut pause = AT_LEAST_EVERY;
     for state in states {
+        if let Some(board) = board.filter(|_| has_much_to_do(state)) {
+            tell(state, board, runs, clock()).await;
+        }
         publish(state, publisher, board, clock()).await;
         pause = pause.min(until_next(state, clock()));
-        if let Some(board) = board {
-            tell(state, board, clock()).await;
-        }
     }
     pause
+}
+
+fn has_much_to_do(state: &State) -> bool {
+    state.in_force.as_ref().is_some_and(|in_force| {
+        in_force.set.desired.len() > MANY && state.round.published.as_ref() != Some(&in_force.set.revision)
+    })
 }
 
 async fn publish(state: &mut State, publisher: &Publisher, board: Option<&Board>, now: DateTime<Utc>) {
@@ -110,15 +121,6 @@ fn take_in(state: &mut State, report: &Report, revision: String) {
 
 fn removed(report: &Report) -> usize {
     report.outcomes.values().filter(|outcome| matches!(outcome, Outcome::Pruned)).count()
-}
-
-async fn tell(state: &State, board: &Board, now: DateTime<Utc>) {
-    let written = board
-        .write(&state.name, &state.origin, |before, generation| status(state, before, generation, now))
-        .await;
-    if let Err(error) = written {
-        warn!(source = %state.name, error = &error as &dyn std::error::Error, "could not tell the state of a source");
-    }
 }
 
 fn until_next(state: &State, now: DateTime<Utc>) -> Duration {

@@ -3,11 +3,15 @@
 //! In: a snapshot. Out: a [`PolicySet`], or all problems of the files. The policy crate does the work; here its
 //! result is put into the shape that publishing takes.
 
+use holdfast_policy::annotations::jitter_offset;
 use holdfast_policy::compile::{self, Target};
+use holdfast_policy::duration::GoDuration;
+use holdfast_policy::objective::Objective;
 use holdfast_policy::problem::Problems;
-use holdfast_policy::validate::Trust;
+use holdfast_policy::validate::{Trust, ValidPolicySet, ValidSchedule};
 use holdfast_policy::{load_trusted, model};
 
+use super::health::Promised;
 use super::source::SourceSnapshot;
 use crate::publish::decide::Drift;
 use crate::publish::object::Desired;
@@ -16,9 +20,19 @@ use crate::publish::object::Desired;
 #[derive(Debug, Clone)]
 pub struct PolicySet {
     pub revision: String,
+    pub git_revision: Option<String>,
     pub desired: Vec<Desired>,
     pub drift: Drift,
+    pub promised: Vec<Promised>,
     pub warnings: Problems,
+    pub documents: Documents,
+}
+
+/// Whether there is anything to publish, in this cluster or another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Documents {
+    Some,
+    None,
 }
 
 /// Compiles on a thread of its own: thousands of documents take a while.
@@ -34,6 +48,38 @@ fn compile_now(snapshot: &SourceSnapshot, trust: &Trust, target: &Target) -> Res
         model::Drift::Revert => Drift::Revert,
         model::Drift::Report => Drift::Report,
     };
-    let revision = snapshot.revision.clone();
-    Ok(PolicySet { revision, desired, drift, warnings: set.warnings().clone() })
+    Ok(PolicySet {
+        revision: snapshot.revision.clone(),
+        git_revision: snapshot.git_revision.clone(),
+        desired,
+        drift,
+        promised: set.schedules().iter().map(|schedule| promised(schedule, target)).collect(),
+        warnings: set.warnings().clone(),
+        documents: documents(&set),
+    })
+}
+
+fn promised(schedule: &ValidSchedule, target: &Target) -> Promised {
+    let rules = &schedule.rules;
+    let window = rules.jitter.unwrap_or(GoDuration::ZERO);
+    Promised {
+        name: schedule.name.clone(),
+        policy: schedule.origin.policy.clone(),
+        suspended: schedule.suspend,
+        objective: Objective {
+            cron: schedule.cron.clone(),
+            jitter: jitter_offset(&target.namespace, &schedule.name, window),
+            starting_deadline: rules.starting_deadline,
+            max_runtime: rules.max_runtime,
+        },
+    }
+}
+
+fn documents(set: &ValidPolicySet) -> Documents {
+    let none = set.storage_locations().is_empty()
+        && set.snapshot_locations().is_empty()
+        && set.schedules().is_empty()
+        && set.backups().is_empty()
+        && set.restores().is_empty();
+    if none { Documents::None } else { Documents::Some }
 }

@@ -13,8 +13,10 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceSnapshot {
     pub files: Vec<SourceFile>,
-    /// SHA-256 over names and texts: equal revisions are equal snapshots.
+    /// SHA-256 over names and texts: equal revisions are equal files.
     pub revision: String,
+    /// The Git commit that the files are from, where the source tells it.
+    pub git_revision: Option<String>,
 }
 
 impl SourceSnapshot {
@@ -33,7 +35,16 @@ impl SourceSnapshot {
             // Writing to a String can't fail.
             let _written = write!(revision, "{byte:02x}");
         }
-        SourceSnapshot { files, revision }
+        SourceSnapshot { files, revision, git_revision: None }
+    }
+
+    pub fn at_commit(self, git_revision: Option<String>) -> SourceSnapshot {
+        SourceSnapshot { git_revision, ..self }
+    }
+
+    /// Tells whether anything about it is new: the files, or where they are from.
+    pub fn mark(&self) -> String {
+        format!("{} {}", self.revision, self.git_revision.as_deref().unwrap_or_default())
     }
 }
 
@@ -52,6 +63,8 @@ pub enum SourceProblem {
     DanglingLink { path: PathBuf, target: PathBuf },
     #[error("{path} holds no policy file (*.yaml or *.yml)")]
     Empty { path: PathBuf },
+    #[error("the policy files of {origin} hold no policies")]
+    NoPolicies { origin: String },
     #[error("found no {maps}")]
     NoConfigMap { maps: String },
     #[error("{path} is not UTF-8 text")]

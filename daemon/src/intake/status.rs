@@ -5,7 +5,9 @@
 
 use chrono::{DateTime, Utc};
 use holdfast_policy::holdfast::PolicySetStatus;
-use holdfast_policy::holdfast::policy_set::{InForce, MadeOnce, ObjectNotice, PolicyProblem, Waiting};
+use holdfast_policy::holdfast::policy_set::{
+    InForce, MadeOnce, ObjectNotice, PolicyProblem, RecoveryPoint, ScheduleHealth, Waiting,
+};
 use holdfast_policy::problem::{Problem, Problems};
 use holdfast_policy::time::from_chrono;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -16,25 +18,37 @@ use crate::publish::report::Notice;
 
 /// A PolicySet is for people, and the API server bounds its size: longer lists are cut, their lengths told.
 const LISTED: usize = 100;
+/// There may be many more Schedules than anything else.
+const SCHEDULES_LISTED: usize = 500;
 
-/// `before` is the status that the cluster has; transition times are kept from it where nothing changed.
+/// The condition that is about how the policies fare, and not about whether they are in force.
+pub const RECOVERY_POINTS_MET: &str = "RecoveryPointsMet";
+
+/// `before` is the status that the cluster has; transition times are kept from it where nothing changed, and so is
+/// what it says about Schedules while nothing is known of them.
 pub fn status(
     state: &State,
+    health: Option<Vec<ScheduleHealth>>,
     before: &PolicySetStatus,
     generation: Option<i64>,
     now: DateTime<Utc>,
 ) -> PolicySetStatus {
     let problems = problems(state);
     let notices = &state.round.notices;
+    let schedules = match health {
+        Some(health) => Schedules::of(health),
+        None => Schedules::told(before),
+    };
     PolicySetStatus {
         observed_generation: generation,
         conditions: conditions(state)
             .into_iter()
+            .chain(schedules.condition())
             .map(|fresh| fresh.into_condition(&before.conditions, generation, now))
             .collect(),
         in_force: state.in_force.as_ref().map(|in_force| InForce {
             revision: in_force.set.revision.clone(),
-            git_revision: None,
+            git_revision: in_force.set.git_revision.clone(),
             since: since(in_force, before),
             objects: count(in_force.set.desired.len()),
         }),
@@ -53,13 +67,56 @@ pub fn status(
             })
             .collect(),
         waiting: state.round.waiting.iter().take(LISTED).map(waiting).collect(),
-        schedules: Vec::new(),
+        schedule_count: schedules.count,
+        missed_count: schedules.missed,
+        schedules: schedules.listed,
         made_once: state
             .memory
             .ran()
             .iter()
             .map(|key| MadeOnce { kind: key.kind.name().to_owned(), name: key.name.clone() })
             .collect(),
+    }
+}
+
+/// How the Schedules fare, in numbers and for the first of them.
+struct Schedules {
+    count: i64,
+    missed: i64,
+    listed: Vec<ScheduleHealth>,
+}
+
+impl Schedules {
+    fn of(mut health: Vec<ScheduleHealth>) -> Schedules {
+        let missed = |health: &ScheduleHealth| health.recovery_point == RecoveryPoint::Missed;
+        health.sort_by(|one, other| missed(other).cmp(&missed(one)).then_with(|| one.name.cmp(&other.name)));
+        let (count, missed) = (count(health.len()), count(health.iter().filter(|one| missed(one)).count()));
+        health.truncate(SCHEDULES_LISTED);
+        Schedules { count, missed, listed: health }
+    }
+
+    fn told(before: &PolicySetStatus) -> Schedules {
+        Schedules {
+            count: before.schedule_count,
+            missed: before.missed_count,
+            listed: before.schedules.clone(),
+        }
+    }
+
+    /// Nothing is promised where there are no Schedules.
+    fn condition(&self) -> Option<Fresh> {
+        let first = self.listed.first()?;
+        let known = |health: &&ScheduleHealth| health.recovery_point != RecoveryPoint::Unknown;
+        let (holds, reason, message) = match (self.missed, self.listed.iter().any(|one| known(&one))) {
+            (0, true) => (Holds::True, "Met", "no schedule owes a backup".to_owned()),
+            (0, false) => (Holds::Unknown, "TooEarly", "no schedule owes a backup yet".to_owned()),
+            (missed, _) => {
+                let rest = and_more(usize::try_from(missed).unwrap_or(usize::MAX));
+                let message = format!("schedule {} has no good backup that is new enough{rest}", first.name);
+                (Holds::False, "Missed", message)
+            }
+        };
+        Some(Fresh { kind: RECOVERY_POINTS_MET, holds, reason, message })
     }
 }
 
@@ -111,17 +168,28 @@ fn waiting(wait: &Wait) -> Waiting {
     }
 }
 
+#[derive(Clone, Copy)]
+enum Holds {
+    True,
+    False,
+    Unknown,
+}
+
 /// A condition without what makes it comparable to the one before.
 struct Fresh {
     kind: &'static str,
-    holds: bool,
+    holds: Holds,
     reason: &'static str,
     message: String,
 }
 
 impl Fresh {
     fn into_condition(self, before: &[Condition], generation: Option<i64>, now: DateTime<Utc>) -> Condition {
-        let status = if self.holds { "True" } else { "False" };
+        let status = match self.holds {
+            Holds::True => "True",
+            Holds::False => "False",
+            Holds::Unknown => "Unknown",
+        };
         let same = before.iter().find(|condition| condition.type_ == self.kind && condition.status == status);
         Condition {
             type_: self.kind.to_owned(),
@@ -166,8 +234,12 @@ fn conditions(state: &State) -> [Fresh; 3] {
             }
         },
     };
-    [("Ready", ready), ("Reconciling", reconciling), ("Stalled", stalled)]
-        .map(|(kind, (holds, reason, message))| Fresh { kind, holds, reason, message })
+    [("Ready", ready), ("Reconciling", reconciling), ("Stalled", stalled)].map(
+        |(kind, (holds, reason, message))| {
+            let holds = if holds { Holds::True } else { Holds::False };
+            Fresh { kind, holds, reason, message }
+        },
+    )
 }
 
 const NO_WORK: (bool, &str, String) = (false, "NothingToDo", String::new());

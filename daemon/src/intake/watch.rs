@@ -48,7 +48,7 @@ pub async fn follow(source: usize, path: PathBuf, updates: mpsc::Sender<Update>)
             continue;
         }
         let mark = match &reading.outcome {
-            Ok(snapshot) => snapshot.revision.clone(),
+            Ok(snapshot) => snapshot.mark(),
             Err(problem) => problem.to_string(),
         };
         if sent.as_ref() != Some(&mark) {

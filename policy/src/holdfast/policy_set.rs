@@ -20,8 +20,10 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name": "Objects", "type": "integer", "jsonPath": ".status.inForce.objects"}"#,
     printcolumn = r#"{"name": "Problems", "type": "integer", "jsonPath": ".status.problemCount"}"#,
+    printcolumn = r#"{"name": "Missed", "type": "integer", "jsonPath": ".status.missedCount"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name": "Revision", "type": "string", "priority": 1, "jsonPath": ".status.inForce.revision"}"#,
+    printcolumn = r#"{"name": "Git", "type": "string", "priority": 1, "jsonPath": ".status.inForce.gitRevision"}"#,
     printcolumn = r#"{"name": "Message", "type": "string", "priority": 1, "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -38,7 +40,7 @@ pub struct PolicySetStatus {
     /// The generation that the rest of the status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them.
+    /// Ready, Reconciling and Stalled, as kstatus reads them; RecoveryPointsMet, for the objectives of `schedules`.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The set that is in force.
@@ -57,7 +59,11 @@ pub struct PolicySetStatus {
     pub notices: Vec<ObjectNotice>,
     /// What waits for a person's word.
     pub waiting: Vec<Waiting>,
-    /// How the policies fare, by name of the generated Schedule.
+    /// How many Schedules the set in force asks for.
+    pub schedule_count: i64,
+    /// How many of them have no good backup as new as their policies promise.
+    pub missed_count: i64,
+    /// The first of the Schedules, those that miss their objective before the others, and how they fare.
     pub schedules: Vec<ScheduleHealth>,
     /// Backups and Restores that policies asked for and that were made once, whether or not they still exist.
     pub made_once: Vec<MadeOnce>,
@@ -142,19 +148,33 @@ pub struct ScheduleHealth {
     /// When that backup was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_good_time: Option<Time>,
-    /// When the next run is due.
+    /// When the next run is due, jitter included; absent while the schedule is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_run: Option<Time>,
-    /// Met while the last good backup is no older than two periods of the schedule, Missed after that, Unknown before
-    /// the first run.
+    /// The zone in which the schedule's times of day are meant.
+    #[serde(default)]
+    pub time_zone: String,
+    /// By how much every run is late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<String>,
+    /// Whether the recovery-point objective is met.
     pub recovery_point: RecoveryPoint,
+    /// Until when the last good backup meets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub met_until: Option<Time>,
 }
 
-/// Whether a schedule's newest good backup is as young as the schedule promises.
+/// Whether a schedule's newest good backup is as new as its policy promises.
+///
+/// A run is owed once it is due. It may start late by `startingDeadline` and take `maxRuntime`; where the policy sets no
+/// `maxRuntime` it has until the next run is due. Met while no run that was due after the start of the newest good
+/// backup has used up its time, Missed from then on; a pause by hand changes nothing about it. Unknown before the
+/// first run has used up its time. Suspended while the policy itself suspends the schedule, which then promises nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RecoveryPoint {
     Met,
     Missed,
+    Suspended,
     #[default]
     Unknown,
 }

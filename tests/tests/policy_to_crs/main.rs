@@ -1,0 +1,7 @@
+//! Policies become custom resources: an edit reaches the cluster in two seconds, a bad one changes nothing.
+
+mod config_maps;
+mod directories;
+mod once;
+mod stage;
+mod status;
