@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub mod check;
 pub mod crds;
+pub mod explain;
 pub mod next;
 pub mod plan;
 pub mod policies;
@@ -37,6 +38,8 @@ pub enum Command {
     Render(render::Args),
     /// Compare policies with a cluster and print what publishing them would change.
     Plan(plan::Args),
+    /// Tell which policies would back up an object, and by which rule others would not; or what no policy covers.
+    Explain(explain::Args),
     /// Print the next runs of schedules.
     Next(next::Args),
     /// Print the JSON Schema of policy files.
@@ -63,6 +66,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args),
         Command::Render(args) => render::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Next(args) => next::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Version(args) => version::run(args),

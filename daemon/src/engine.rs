@@ -1,6 +1,8 @@
 //! The engines: what a backup, a restore and a deletion do, given a cluster and a store.
 
 pub mod backup;
+pub mod coverage;
+pub mod inventory;
 pub mod restore;
 pub mod run_log;
 pub mod select;

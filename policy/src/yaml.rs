@@ -2,8 +2,8 @@
 
 mod older_readers;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Serialize};
 
 pub use serde_yaml::Error;
 
@@ -16,6 +16,12 @@ pub fn to_string(value: &impl Serialize) -> Result<String, Error> {
 /// One YAML document as a value.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     serde_yaml::from_str(text)
+}
+
+/// All documents of a YAML stream, empty ones left out. JSON is YAML.
+pub fn documents(text: &str) -> Result<Vec<serde_json::Value>, Error> {
+    let documents = serde_yaml::Deserializer::from_str(text).map(serde_json::Value::deserialize);
+    documents.filter(|document| !matches!(document, Ok(serde_json::Value::Null))).collect()
 }
 
 #[cfg(test)]

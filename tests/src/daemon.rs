@@ -64,7 +64,7 @@ impl Daemon {
 
     /// The same against any cluster.
     pub async fn start_against(kubeconfig: &Path, options: DaemonOptions) -> anyhow::Result<Daemon> {
-        let program = PROGRAM.get_or_try_init(locate).await?;
+        let program = program().await?;
         let group = Group::start("daemon")?;
         let launch = |port: u16| {
             let mut arguments = vec![
@@ -162,6 +162,11 @@ impl Drop for Daemon {
             std::thread::sleep(POLL);
         }
     }
+}
+
+/// The binary under test, built where needed.
+pub(crate) async fn program() -> anyhow::Result<&'static Path> {
+    Ok(PROGRAM.get_or_try_init(locate).await?)
 }
 
 /// `HOLDFAST_BIN`, or the binary of this workspace, brought up to date in the profile that we were built in.

@@ -5,6 +5,7 @@
 //! that holds it is killed. [`standing`] starts the same servers so that they stay, for `cargo testbed up`.
 
 pub mod bench;
+pub mod command;
 pub mod compare;
 pub mod daemon;
 pub mod demo;

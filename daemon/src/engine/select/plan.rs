@@ -46,7 +46,7 @@ pub fn plan(discovery: &Discovery, selection: &Selection) -> Vec<Listing> {
 }
 
 /// Whether objects of the type can be backed up and restored at all.
-pub(super) fn can_be_stored(resource: &Resource) -> bool {
+pub fn can_be_stored(resource: &Resource) -> bool {
     VERBS.iter().all(|verb| resource.supports(verb))
 }
 

@@ -25,7 +25,7 @@ pub enum Inclusion {
 }
 
 /// The rule that leaves an object out. Where several do, it is the first in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     NamespaceExcluded {
         namespace: String,
@@ -73,7 +73,7 @@ pub enum Rule {
 }
 
 /// A list of resources in a policy's `select`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum List {
     Resources,
     NamespacedResources,

@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use holdfast_policy::velero::BackupSpec;
 
-use super::plan::can_be_stored;
 use super::resources::Shut;
 use super::{
     DEFINITIONS, Direct, Error, Inclusion, List, NAMESPACES, NamespaceFacts, NamespaceObject, Object,
     Patterns, ResourceFilter, Rule, SNAPSHOT_CONTENTS, SNAPSHOTS, Selection, Verdict, are_twins,
-    complete_filters, plan,
+    can_be_stored, complete_filters, plan,
 };
 use crate::actions::backup::{self as actions, Bindings, Context};
 use crate::cluster::{Discovery, Item, Resource};

@@ -1,0 +1,3 @@
+//! Commands that people run beside the daemon: what they print and how they end.
+
+mod explain;
