@@ -31,6 +31,9 @@ pub const CLUSTER: &str = "holdfast.dev/cluster";
 /// Annotation of Backups: why it stays, whatever the clock and the keep rules say.
 pub const HOLD: &str = "holdfast.dev/hold";
 
+/// Annotation of Backups: how many bytes the archive has, for metrics after a restart.
+pub const ARCHIVE_BYTES: &str = "holdfast.dev/archive-bytes";
+
 /// Annotation of BackupStorageLocations: the cluster that looks after the backups in it that name no cluster.
 pub const ADOPTED_BY: &str = "holdfast.dev/adopted-by";
 /// Annotation of BackupStorageLocations: the cluster whose backups this one takes over.

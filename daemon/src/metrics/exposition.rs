@@ -78,7 +78,7 @@ const COUNTERS: [Counter; 20] = [
 
 type Gauge = (&'static str, &'static str, fn(&Series, DateTime<Utc>) -> Option<f64>);
 
-const GAUGES: [Gauge; 5] = [
+const GAUGES: [Gauge; 6] = [
     ("velero_backup_last_successful_timestamp", "When the newest whole backup was completed", |series, _| {
         series.latest.good.map(|good| good.completed.timestamp() as f64)
     }),
@@ -92,6 +92,9 @@ const GAUGES: [Gauge; 5] = [
     }),
     ("velero_backup_items_errors", "Errors of the newest backup that has ended", |series, _| {
         series.latest.ended.map(|ended| ended.errors as f64)
+    }),
+    ("velero_backup_tarball_size_bytes", "The archive of the newest backup that has ended", |series, _| {
+        Some(series.latest.ended?.archive_bytes? as f64)
     }),
     (
         "holdfast_recovery_point_age_seconds",
@@ -235,6 +238,7 @@ mod tests {
                 serde_json::from_value(json!({
                     "metadata": {
                         "name": "nightly-1", "uid": "1", "labels": {"velero.io/schedule-name": "nightly"},
+                        "annotations": {"holdfast.dev/archive-bytes": "2048"},
                     },
                     "status": {
                         "phase": "Completed", "progress": {"totalItems": 42, "itemsBackedUp": 42},
@@ -288,6 +292,7 @@ mod tests {
             r#"velero_backup_last_status{schedule="nightly"} 1.0"#,
             r#"velero_backup_last_status{schedule="never"} 1.0"#,
             r#"velero_backup_items_total{schedule="nightly"} 42.0"#,
+            r#"velero_backup_tarball_size_bytes{schedule="nightly"} 2048.0"#,
             r#"velero_backup_duration_seconds_bucket{le="300.0",schedule="nightly"} 1"#,
             r#"velero_backup_duration_seconds_sum{schedule="nightly"} 120.0"#,
             "velero_backup_total 1",

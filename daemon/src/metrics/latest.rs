@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use holdfast_policy::annotations::ARCHIVE_BYTES;
 use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero::{Backup, BackupPhase};
 
@@ -24,6 +25,8 @@ pub(super) struct Ended {
     pub(super) phase: BackupPhase,
     pub(super) items: i64,
     pub(super) errors: i64,
+    /// Unknown of backups that others made.
+    pub(super) archive_bytes: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,11 @@ fn ended(backup: &Backup) -> Option<Ended> {
         phase,
         items: backup.status.progress.map_or(0, |progress| progress.total_items),
         errors: backup.status.errors,
+        archive_bytes: backup
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(ARCHIVE_BYTES)?.parse().ok()),
     })
 }
 

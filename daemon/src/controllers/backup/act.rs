@@ -138,6 +138,8 @@ async fn finish(
     match end {
         End::Done { outcome } => {
             let mut after = backup.clone();
+            let archive_bytes = outcome.archive.archive_bytes.to_string();
+            after.annotations_mut().insert(annotations::ARCHIVE_BYTES.to_owned(), archive_bytes);
             let status = &mut after.status;
             status.phase = Some(if outcome.errors == 0 {
                 BackupPhase::Finalizing
