@@ -11,6 +11,7 @@ pub mod git;
 pub mod health;
 pub mod in_force;
 pub mod name;
+pub mod news;
 pub mod origin;
 pub mod round;
 pub mod runs;
@@ -35,6 +36,7 @@ use board::Board;
 use in_force::State;
 use origin::Origin;
 use runs::Runs;
+use tell::Teller;
 use watch::Update;
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
@@ -85,13 +87,8 @@ pub async fn run(
             source: name.to_string(),
             cluster_name: cluster_name.clone(),
         };
-        let memory = board
-            .as_ref()
-            .and_then(|board| board.get(&name))
-            .as_ref()
-            .map(board::remembered)
-            .unwrap_or_default();
-        states.push(State::new(name, &origin, target, memory));
+        let left = board.as_ref().and_then(|board| board.get(&name)).as_ref().map(board::left);
+        states.push(State::new(name, &origin, target, left.unwrap_or_default()));
         let sender = sender.clone();
         let follow = match origin {
             Origin::Directory(path) => watch::follow(index, path, sender).boxed(),
@@ -157,11 +154,12 @@ async fn keep_in_step(states: &mut [State], parts: Parts) {
         if !ready {
             continue;
         }
+        let teller = Teller { board: board.as_ref(), runs: &runs, events: publisher.events() };
         if due == Due::Round {
-            let pause = round::round(states, &publisher, board.as_ref(), &runs, &clock).await;
+            let pause = round::round(states, &publisher, teller, &clock).await;
             next_round = Instant::now() + pause;
         }
-        next_tell = Instant::now() + tell_all(states, board.as_ref(), &runs, &clock).await;
+        next_tell = Instant::now() + tell_all(states, teller, &clock).await;
     }
 }
 
@@ -174,12 +172,11 @@ enum Due {
 }
 
 /// Gives the time until there will be something to tell.
-async fn tell_all(states: &mut [State], board: Option<&Board>, runs: &Runs, clock: &Clock) -> Duration {
+async fn tell_all(states: &mut [State], teller: Teller<'_>, clock: &Clock) -> Duration {
     let mut pause = TELL_AT_LEAST_EVERY;
-    let Some(board) = board else { return pause };
     for state in states {
         let now = clock();
-        if let Some(again) = tell::tell(state, board, runs, now).await {
+        if let Some(again) = teller.tell(state, now).await {
             pause = pause.min((again - now).to_std().unwrap_or_default());
         }
     }

@@ -8,6 +8,7 @@ pub mod act;
 pub mod conflict;
 pub mod decide;
 pub mod difference;
+pub mod events;
 pub mod memory;
 pub mod object;
 pub mod observe;
@@ -19,11 +20,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
-use kube::runtime::events::Recorder;
 use tokio_util::sync::CancellationToken;
 
 use act::Outcome;
 use decide::{Action, Drift, LeaveReason, Situation};
+use events::Events;
 use memory::Memory;
 use object::{Desired, Key, Lifecycle};
 use observe::{Observed, Place};
@@ -38,7 +39,7 @@ pub struct Publisher {
     namespace: String,
     cluster_name: Option<String>,
     observed: Observed,
-    recorder: Recorder,
+    events: Events,
 }
 
 /// What one source asks for, and how it wants to be treated.
@@ -60,8 +61,13 @@ impl Publisher {
         shutdown: &CancellationToken,
     ) -> Publisher {
         let observed = Observed::start(&client, &namespace, shutdown);
-        let recorder = Recorder::new(client.clone(), "holdfast".into());
-        Publisher { client, namespace, cluster_name, observed, recorder }
+        let events = Events::new(client.clone());
+        Publisher { client, namespace, cluster_name, observed, events }
+    }
+
+    /// Where news of what is published goes.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Returns once the cluster's objects are known.
@@ -100,7 +106,8 @@ impl Publisher {
             now,
         );
         let report = self.act(request, actions, memory, now).await;
-        report::tell(&self.recorder, &self.namespace, request.source, &report, request.notices).await;
+        let seen = report::Seen { live: &live, notices: request.notices };
+        report::tell(&self.events, &self.namespace, request.source, &report, &seen).await;
         Ok(report)
     }
 

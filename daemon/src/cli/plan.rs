@@ -191,7 +191,7 @@ fn json_of(Change { key, what }: &Change) -> Value {
         }
         What::Leave(reason) => {
             let notice = report::left(reason);
-            let (reason, note) = notice.map(|notice| (notice.reason, notice.note)).unwrap_or_default();
+            let (reason, note) = notice.map(|notice| (notice.reason.name(), notice.note)).unwrap_or_default();
             ("leave", json!({"reason": reason, "note": note}))
         }
     };

@@ -15,9 +15,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::in_force::Left;
 use super::name::SourceName;
 use crate::publish::memory::Memory;
 use crate::publish::object::{ALLOW_PRUNE, APPROVE, Desired, Key, Kind};
+use crate::publish::report::{Notice, Reason};
 
 const MANAGER: &str = "holdfast";
 
@@ -72,6 +74,16 @@ pub fn remembered(set: &PolicySet) -> Memory {
     Memory::remembering(
         made.filter_map(|made| Some(Key { kind: Kind::from_name(&made.kind)?, name: made.name.clone() })),
     )
+}
+
+/// What an earlier process left to be known.
+pub fn left(set: &PolicySet) -> Left {
+    let notices = set.status.iter().flat_map(|status| &status.notices);
+    let notices = notices.filter_map(|notice| {
+        let key = Key { kind: Kind::from_name(&notice.kind)?, name: notice.name.clone() };
+        Some((key, Notice { reason: Reason::from_name(&notice.reason)?, note: notice.note.clone() }))
+    });
+    Left { memory: remembered(set), notices: notices.collect() }
 }
 
 /// One PolicySet; none where the cluster does not serve the kind.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use holdfast_policy::parse::SourceFile;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::sync::mpsc;
@@ -80,12 +80,10 @@ pub async fn follow(source: usize, maps: ConfigMaps, client: kube::Client, updat
                 Err(_) => {
                     settle = None;
                     let outcome = outcome(&maps, &held);
-                    let mark = match &outcome {
-                        Ok(snapshot) => snapshot.mark(),
-                        Err(problem) => problem.to_string(),
-                    };
+                    let mark = mark(&outcome, &held);
                     if sent.as_ref() != Some(&mark) {
-                        if updates.send(Update { source, outcome }).await.is_err() {
+                        let config_maps = references(&maps.namespace, &held);
+                        if updates.send(Update { source, outcome, config_maps }).await.is_err() {
                             return;
                         }
                         sent = Some(mark);
@@ -136,6 +134,7 @@ pub async fn follow(source: usize, maps: ConfigMaps, client: kube::Client, updat
 /// What counts of a ConfigMap.
 #[derive(Debug)]
 struct Held {
+    uid: Option<String>,
     files: BTreeMap<String, String>,
     git_revision: Option<String>,
 }
@@ -146,7 +145,32 @@ fn hold(map: ConfigMap) -> (String, Held) {
     let annotation = map.metadata.annotations.and_then(|mut annotations| annotations.remove(GIT_REVISION));
     let git_revision =
         annotation.filter(|revision| !revision.is_empty() && revision.len() <= LONGEST_REVISION);
-    (map.metadata.name.unwrap_or_default(), Held { files, git_revision })
+    (map.metadata.name.unwrap_or_default(), Held { uid: map.metadata.uid, files, git_revision })
+}
+
+/// Tells whether anything is new. A ConfigMap that was made again with the same content is another one to events.
+fn mark(outcome: &Outcome, held: &BTreeMap<String, Held>) -> String {
+    let mut mark = match outcome {
+        Ok(snapshot) => snapshot.mark(),
+        Err(problem) => problem.to_string(),
+    };
+    for uid in held.values().filter_map(|map| map.uid.as_deref()) {
+        mark.push(' ');
+        mark.push_str(uid);
+    }
+    mark
+}
+
+fn references(namespace: &str, held: &BTreeMap<String, Held>) -> Vec<ObjectReference> {
+    let reference = |(name, map): (&String, &Held)| ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("ConfigMap".to_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.clone()),
+        uid: map.uid.clone(),
+        ..ObjectReference::default()
+    };
+    held.iter().map(reference).collect()
 }
 
 /// The commit that all of them name; while some name another one, none is told.
@@ -162,7 +186,7 @@ fn outcome(maps: &ConfigMaps, held: &BTreeMap<String, Held>) -> Outcome {
     }
     let mut files = Vec::new();
     let mut total = 0;
-    for (map, Held { files: keys, git_revision: _ }) in held {
+    for (map, Held { uid: _, files: keys, git_revision: _ }) in held {
         for (key, text) in keys {
             total += text.len() as u64;
             let name = format!("configmap/{}/{map}/{key}", maps.namespace);

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use holdfast_policy::compile::Target;
 use holdfast_policy::problem::{Problem, Problems};
 use holdfast_policy::validate::Trust;
+use k8s_openapi::api::core::v1::ObjectReference;
 use tracing::{error, info, warn};
 
 use super::name::SourceName;
@@ -37,8 +38,18 @@ pub struct State {
     pub trouble: Option<Trouble>,
     pub memory: Memory,
     pub round: Round,
+    /// The ConfigMaps that it is read from.
+    pub config_maps: Vec<ObjectReference>,
     /// When this process wrote the source's status last.
     pub told: Option<DateTime<Utc>>,
+}
+
+/// What an earlier process left to be known.
+#[derive(Debug, Default)]
+pub struct Left {
+    pub memory: Memory,
+    /// What it has told already.
+    pub notices: BTreeMap<Key, Notice>,
 }
 
 #[derive(Debug)]
@@ -78,7 +89,8 @@ pub enum Trouble {
 }
 
 impl State {
-    pub fn new(name: SourceName, origin: &Origin, target: Target, memory: Memory) -> State {
+    pub fn new(name: SourceName, origin: &Origin, target: Target, left: Left) -> State {
+        let Left { memory, notices } = left;
         State {
             name,
             origin: origin.to_string(),
@@ -88,7 +100,8 @@ impl State {
             latest_revision: None,
             trouble: None,
             memory,
-            round: Round::default(),
+            round: Round { notices, ..Round::default() },
+            config_maps: Vec::new(),
             told: None,
         }
     }
@@ -101,8 +114,9 @@ impl State {
 
 /// Takes what a source gives now into account.
 pub async fn take(states: &mut [State], update: Update, now: DateTime<Utc>) {
-    let Update { source, outcome } = update;
+    let Update { source, outcome, config_maps } = update;
     let state = &mut states[source];
+    state.config_maps = config_maps;
     let name = &state.name;
     let compiled = match outcome {
         Err(problem) => {

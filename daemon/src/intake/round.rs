@@ -8,10 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
-use super::board::{Board, Words};
+use super::board::Words;
 use super::in_force::{State, Wait};
-use super::runs::Runs;
-use super::tell::tell;
+use super::tell::Teller;
 use crate::clock::Clock;
 use crate::publish::act::Outcome;
 use crate::publish::decide::LeaveReason;
@@ -31,16 +30,15 @@ const MANY: usize = 200;
 pub async fn round(
     states: &mut [State],
     publisher: &Publisher,
-    board: Option<&Board>,
-    runs: &Runs,
+    teller: Teller<'_>,
     clock: &Clock,
 ) -> Duration {
     let mut pause = AT_LEAST_EVERY;
     for state in states {
-        if let Some(board) = board.filter(|_| has_much_to_do(state)) {
-            tell(state, board, runs, clock()).await;
+        if has_much_to_do(state) {
+            teller.tell(state, clock()).await;
         }
-        publish(state, publisher, board, clock()).await;
+        publish(state, publisher, teller, clock()).await;
         pause = pause.min(until_next(state, clock()));
     }
     pause
@@ -52,7 +50,8 @@ fn has_much_to_do(state: &State) -> bool {
     })
 }
 
-async fn publish(state: &mut State, publisher: &Publisher, board: Option<&Board>, now: DateTime<Utc>) {
+async fn publish(state: &mut State, publisher: &Publisher, teller: Teller<'_>, now: DateTime<Utc>) {
+    let board = teller.board;
     let Some(in_force) = &state.in_force else { return };
     let set = &in_force.set;
     let words = Words::of(board.and_then(|board| board.get(&state.name)).as_ref());
@@ -72,6 +71,7 @@ async fn publish(state: &mut State, publisher: &Publisher, board: Option<&Board>
                 info!(source = %state.name, changes, failures, "published policies");
             }
             let revision = set.revision.clone();
+            teller.tell_of_drift(state, &report).await;
             take_in(state, &report, revision);
             if let Some(board) = board.filter(|_| words.prune.is_some() && removed(&report) > 0)
                 && let Err(error) = board.consume(&state.name, ALLOW_PRUNE).await

@@ -62,7 +62,7 @@ pub fn status(
             .map(|(key, Notice { reason, note })| ObjectNotice {
                 kind: key.kind.name().to_owned(),
                 name: key.name.clone(),
-                reason: (*reason).to_owned(),
+                reason: reason.name().to_owned(),
                 note: note.clone(),
             })
             .collect(),
@@ -226,13 +226,15 @@ fn conditions(state: &State) -> [Fresh; 3] {
             (true, "Publishing", "the policies are being published".to_owned()),
             NOTHING_WRONG,
         ),
-        (None, Some(in_force)) => match state.round.notices.values().any(Notice::keeps_from_ready) {
-            true => ((false, "ObjectsNotInStep", first_notice(state, "")), NO_WORK, NOTHING_WRONG),
-            false => {
-                let message = format!("{} objects are as the policies ask", in_force.set.desired.len());
-                ((true, "InForce", message), NO_WORK, NOTHING_WRONG)
+        (None, Some(in_force)) => {
+            match state.round.notices.values().any(|notice| notice.reason.keeps_from_ready()) {
+                true => ((false, "ObjectsNotInStep", first_notice(state, "")), NO_WORK, NOTHING_WRONG),
+                false => {
+                    let message = format!("{} objects are as the policies ask", in_force.set.desired.len());
+                    ((true, "InForce", message), NO_WORK, NOTHING_WRONG)
+                }
             }
-        },
+        }
     };
     [("Ready", ready), ("Reconciling", reconciling), ("Stalled", stalled)].map(
         |(kind, (holds, reason, message))| {
@@ -271,7 +273,7 @@ fn and_more(count: usize) -> String {
 }
 
 fn first_notice(state: &State, otherwise: &str) -> String {
-    let first = state.round.notices.iter().find(|(_, notice)| notice.keeps_from_ready());
+    let first = state.round.notices.iter().find(|(_, notice)| notice.reason.keeps_from_ready());
     match first {
         Some((key, notice)) => format!("{key}: {}", notice.note),
         None => otherwise.to_owned(),

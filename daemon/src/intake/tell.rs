@@ -1,18 +1,22 @@
 //! Writes the status of a source on its PolicySet: when it changed, and not too often.
 //!
-//! In: the state, what is known of runs, the time. Out: at most one write, and when to look again. What the status
-//! says is `status`'s matter.
+//! In: the state, what is known of runs, the time. Out: at most one write with the events of what is new in it, and when
+//! to look again. What the status says is `status`'s matter, what is new `news`'s.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use holdfast_policy::holdfast::PolicySetStatus;
 use holdfast_policy::holdfast::policy_set::ScheduleHealth;
+use holdfast_policy::holdfast::{PolicySet, PolicySetStatus};
+use kube::Resource as _;
 use tracing::warn;
 
 use super::board::Board;
 use super::health::{self, Promised};
 use super::in_force::State;
+use super::news;
 use super::runs::Runs;
 use super::status::{RECOVERY_POINTS_MET, status};
+use crate::publish::events::{Events, News};
+use crate::publish::report::Report;
 
 /// What people wait for is told this often at most.
 const BETWEEN_CHANGES: TimeDelta = TimeDelta::seconds(1);
@@ -21,33 +25,63 @@ const BETWEEN_RUNS: TimeDelta = TimeDelta::seconds(10);
 /// After a write that failed.
 const RETRY: TimeDelta = TimeDelta::seconds(5);
 
-/// Gives the time at which to tell again, if nothing happens before.
-pub async fn tell(
-    state: &mut State,
-    board: &Board,
-    runs: &Runs,
-    now: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
-    let health = runs.complete().then(|| all_health(state, runs, now));
-    let expires = health.iter().flatten().filter_map(health::until).min();
-    let known = match board.ensure(&state.name, &state.origin).await {
-        Ok(known) => known,
-        Err(error) => return Some(failed(state, &error, now)),
-    };
-    let before = known.status.unwrap_or_default();
-    let after = status(state, health, &before, known.metadata.generation, now);
-    let again = match when(&before, &after, state.told, now) {
-        When::Never => expires,
-        When::At(at) => Some(at),
-        When::Now => {
-            if let Err(error) = board.write_status(&state.name, &after).await {
-                return Some(failed(state, &error, now));
+/// More ConfigMaps of one source than this get no events of what is not theirs alone.
+const CONFIG_MAPS_TOLD: usize = 10;
+
+/// Who is told, and by what.
+#[derive(Clone, Copy)]
+pub struct Teller<'a> {
+    pub board: Option<&'a Board>,
+    pub runs: &'a Runs,
+    pub events: &'a Events,
+}
+
+impl Teller<'_> {
+    /// Gives the time at which to tell again, if nothing happens before.
+    pub async fn tell(self, state: &mut State, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let Teller { board, runs, events: _ } = self;
+        let board = board?;
+        let health = runs.complete().then(|| all_health(state, runs, now));
+        let expires = health.iter().flatten().filter_map(health::until).min();
+        let known = match board.ensure(&state.name, &state.origin).await {
+            Ok(known) => known,
+            Err(error) => return Some(failed(state, &error, now)),
+        };
+        let before = known.status.clone().unwrap_or_default();
+        let after = status(state, health, &before, known.metadata.generation, now);
+        let again = match when(&before, &after, state.told, now) {
+            When::Never => expires,
+            When::At(at) => Some(at),
+            When::Now => {
+                if let Err(error) = board.write_status(&state.name, &after).await {
+                    return Some(failed(state, &error, now));
+                }
+                state.told = Some(now);
+                for news in news::news(&before, &after) {
+                    self.send(state, Some(&known), &news).await;
+                }
+                expires
             }
-            state.told = Some(now);
-            expires
+        };
+        again.map(|at| at.max(now + BETWEEN_CHANGES))
+    }
+
+    /// What was put back is in no status: it is over when it is told.
+    pub async fn tell_of_drift(self, state: &State, report: &Report) {
+        let known = self.board.and_then(|board| board.get(&state.name));
+        for news in news::of_drift(report) {
+            self.send(state, known.as_ref(), &news).await;
         }
-    };
-    again.map(|at| at.max(now + BETWEEN_CHANGES))
+    }
+
+    async fn send(self, state: &State, known: Option<&PolicySet>, news: &News) {
+        if let Some(known) = known {
+            self.events.send(&known.object_ref(&()), news).await;
+        }
+        for map in news::concerned(&state.config_maps, state.trouble.as_ref(), CONFIG_MAPS_TOLD) {
+            self.events.send(map, news).await;
+        }
+    }
 }
 
 fn failed(state: &State, error: &super::board::Error, now: DateTime<Utc>) -> DateTime<Utc> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::{Notify, mpsc};
@@ -34,6 +35,8 @@ pub type Outcome = Result<SourceSnapshot, SourceProblem>;
 pub struct Update {
     pub source: usize,
     pub outcome: Outcome,
+    /// The ConfigMaps that it comes from.
+    pub config_maps: Vec<ObjectReference>,
 }
 
 /// Sends what `path` gives, and again whenever that changes. Ends when nobody listens any more.
@@ -52,7 +55,11 @@ pub async fn follow(source: usize, path: PathBuf, updates: mpsc::Sender<Update>)
             Err(problem) => problem.to_string(),
         };
         if sent.as_ref() != Some(&mark) {
-            if updates.send(Update { source, outcome: reading.outcome }).await.is_err() {
+            if updates
+                .send(Update { source, outcome: reading.outcome, config_maps: Vec::new() })
+                .await
+                .is_err()
+            {
                 return;
             }
             sent = Some(mark);

@@ -4,15 +4,15 @@
 //! way, once, when it begins to.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder};
 use tracing::{info, warn};
 
 use super::act::Outcome;
 use super::conflict::FieldConflict;
 use super::decide::{ApplyReason, LeaveReason};
-use super::object::{ALLOW_PRUNE, APPROVE, Key};
+use super::events::{Events, News, Weight, regarding};
+use super::object::{ALLOW_PRUNE, APPROVE, Key, Live};
 
 /// The outcome of every object that a source asks for or once made.
 #[derive(Debug, Default)]
@@ -23,14 +23,76 @@ pub struct Report {
 /// An object that is not as its policy wants it, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    pub reason: &'static str,
+    pub reason: Reason,
     pub note: String,
 }
 
-impl Notice {
+/// Why an object is not as its policy wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    AwaitsApproval,
+    BeingDeleted,
+    ClusterHasNoName,
+    Conflict,
+    Drift,
+    Failed,
+    NoCompletedBackup,
+    NotOurs,
+    NotPruned,
+    PruneHeld,
+    TooLate,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 11] = [
+        Reason::AwaitsApproval,
+        Reason::BeingDeleted,
+        Reason::ClusterHasNoName,
+        Reason::Conflict,
+        Reason::Drift,
+        Reason::Failed,
+        Reason::NoCompletedBackup,
+        Reason::NotOurs,
+        Reason::NotPruned,
+        Reason::PruneHeld,
+        Reason::TooLate,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::AwaitsApproval => "AwaitsApproval",
+            Reason::BeingDeleted => "BeingDeleted",
+            Reason::ClusterHasNoName => "ClusterHasNoName",
+            Reason::Conflict => "Conflict",
+            Reason::Drift => "Drift",
+            Reason::Failed => "Failed",
+            Reason::NoCompletedBackup => "NoCompletedBackup",
+            Reason::NotOurs => "NotOurs",
+            Reason::NotPruned => "NotPruned",
+            Reason::PruneHeld => "PruneHeld",
+            Reason::TooLate => "TooLate",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// Whether a policy is not in force because of it, rather than waiting as it says itself.
-    pub fn keeps_from_ready(&self) -> bool {
-        matches!(self.reason, "Conflict" | "Failed" | "NotOurs" | "BeingDeleted" | "ClusterHasNoName")
+    pub fn keeps_from_ready(self) -> bool {
+        match self {
+            Reason::BeingDeleted
+            | Reason::ClusterHasNoName
+            | Reason::Conflict
+            | Reason::Failed
+            | Reason::NotOurs => true,
+            Reason::AwaitsApproval
+            | Reason::Drift
+            | Reason::NoCompletedBackup
+            | Reason::NotPruned
+            | Reason::PruneHeld
+            | Reason::TooLate => false,
+        }
     }
 }
 
@@ -59,13 +121,13 @@ fn notice(outcome: &Outcome) -> Option<Notice> {
     match outcome {
         Outcome::Applied { .. } | Outcome::Created | Outcome::Pruned => None,
         Outcome::Refused(conflicts) => Some(conflict(conflicts)),
-        Outcome::Failed(error) => Some(Notice { reason: "Failed", note: chain(error) }),
+        Outcome::Failed(error) => Some(Notice { reason: Reason::Failed, note: chain(error) }),
         Outcome::Left(reason) => left(reason),
     }
 }
 
 fn conflict(conflicts: &[FieldConflict]) -> Notice {
-    Notice { reason: "Conflict", note: format!("not applied: {}", list(conflicts)) }
+    Notice { reason: Reason::Conflict, note: format!("not applied: {}", list(conflicts)) }
 }
 
 /// What is to be said about an object that was left; nothing where that is as it should be.
@@ -77,39 +139,40 @@ pub fn left(reason: &LeaveReason) -> Option<Notice> {
         | LeaveReason::OtherCluster { .. }
         | LeaveReason::MayBeReferredTo => return None,
         LeaveReason::NotOurs { source: Some(source) } => (
-            "NotOurs",
+            Reason::NotOurs,
             format!("made by source {source}; to take it over, annotate it with {}", super::object::ADOPT),
         ),
         LeaveReason::NotOurs { source: None } => (
-            "NotOurs",
+            Reason::NotOurs,
             format!("not made by Holdfast; to take it over, annotate it with {}", super::object::ADOPT),
         ),
         LeaveReason::DriftReported { fields } => {
-            ("Drift", format!("changed by somebody: {}", fields.join(", ")))
+            (Reason::Drift, format!("changed by somebody: {}", fields.join(", ")))
         }
-        LeaveReason::BeingDeleted => ("BeingDeleted", "waits until its deletion is over".to_owned()),
-        LeaveReason::AwaitsApproval { content_hash } => {
-            ("AwaitsApproval", format!("the restore waits for {APPROVE}={content_hash} on its PolicySet"))
-        }
+        LeaveReason::BeingDeleted => (Reason::BeingDeleted, "waits until its deletion is over".to_owned()),
+        LeaveReason::AwaitsApproval { content_hash } => (
+            Reason::AwaitsApproval,
+            format!("the restore waits for {APPROVE}={content_hash} on its PolicySet"),
+        ),
         LeaveReason::ClusterHasNoName => (
-            "ClusterHasNoName",
+            Reason::ClusterHasNoName,
             "the restore names its clusters, and this one has no --cluster-name".to_owned(),
         ),
         LeaveReason::TooLate { not_after } => {
-            ("TooLate", format!("the restore was to begin before {}", not_after.to_rfc3339()))
+            (Reason::TooLate, format!("the restore was to begin before {}", not_after.to_rfc3339()))
         }
         LeaveReason::NoCompletedBackup { schedule } => {
-            ("NoCompletedBackup", format!("schedule {schedule} has no completed backup yet"))
+            (Reason::NoCompletedBackup, format!("schedule {schedule} has no completed backup yet"))
         }
         LeaveReason::PruneHeld { gone, of, word } => (
-            "PruneHeld",
+            Reason::PruneHeld,
             format!(
                 "{gone} of {of} schedules are no longer asked for; removing so many waits for \
                  {ALLOW_PRUNE}={word} on their PolicySet"
             ),
         ),
         LeaveReason::NotPruned => {
-            ("NotPruned", "no policy asks for it any more; only schedules are removed".to_owned())
+            (Reason::NotPruned, "no policy asks for it any more; only schedules are removed".to_owned())
         }
     };
     Some(Notice { reason, note })
@@ -131,44 +194,43 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Tells what was done in this round, and what stands in the way now and did not before.
-pub async fn tell(
-    recorder: &Recorder,
-    namespace: &str,
-    source: &str,
-    report: &Report,
-    before: &BTreeMap<Key, Notice>,
-) {
+pub async fn tell(events: &Events, namespace: &str, source: &str, report: &Report, seen: &Seen<'_>) {
     for (key, outcome) in &report.outcomes {
+        let (kind, name) = (key.kind.name(), key.name.as_str());
         if let Some(done) = done(outcome) {
-            info!(source, kind = key.kind.name(), name = key.name, done, "published");
+            info!(source, kind, name, done, "published");
         }
         if let Outcome::Applied { reason: ApplyReason::Drifted { fields }, live } = outcome {
-            let note = format!("put back what source {source} sets: {}", fields.join(", "));
-            warn!(
-                source,
-                kind = key.kind.name(),
-                name = key.name,
-                fields = fields.join(", "),
-                "put drift back"
-            );
-            send(recorder, namespace, key, &live.uid, "DriftReverted", note).await;
+            let fields = fields.join(", ");
+            warn!(source, kind, name, fields, "put drift back");
+            let note = format!("put back what source {source} sets: {fields}");
+            let news = News { weight: Weight::Warning, reason: DRIFT_REVERTED, note };
+            events.send(&regarding(namespace, key, Some(&live.uid)), &news).await;
         }
     }
     for (key, notice) in report.notices() {
-        if before.get(&key) == Some(&notice) {
+        if seen.notices.get(&key) == Some(&notice) {
             continue;
         }
-        warn!(
-            source,
-            kind = key.kind.name(),
-            name = key.name,
-            reason = notice.reason,
-            note = notice.note,
-            "not as its policy wants it"
-        );
-        send(recorder, namespace, &key, "", notice.reason, notice.note).await;
+        let Notice { reason, note } = notice;
+        let (kind, name) = (key.kind.name(), key.name.as_str());
+        warn!(source, kind, name, reason = reason.name(), note, "not as its policy wants it");
+        // What is not there can't be described, and has its place on the PolicySet.
+        if let Some(live) = seen.live.get(&key) {
+            let news = News { weight: Weight::Warning, reason: reason.name(), note };
+            events.send(&regarding(namespace, &key, Some(&live.uid)), &news).await;
+        }
     }
 }
+
+/// What was known before the round.
+pub struct Seen<'a> {
+    pub live: &'a BTreeMap<Key, Arc<Live>>,
+    pub notices: &'a BTreeMap<Key, Notice>,
+}
+
+/// The reason of the event that tells of drift.
+pub const DRIFT_REVERTED: &str = "DriftReverted";
 
 fn done(outcome: &Outcome) -> Option<&'static str> {
     match outcome {
@@ -181,38 +243,4 @@ fn done(outcome: &Outcome) -> Option<&'static str> {
         | Outcome::Left(_)
         | Outcome::Failed(_) => None,
     }
-}
-
-async fn send(recorder: &Recorder, namespace: &str, key: &Key, uid: &str, reason: &str, note: String) {
-    let regarding = ObjectReference {
-        api_version: Some(key.kind.api_version()),
-        kind: Some(key.kind.name().to_owned()),
-        namespace: Some(namespace.to_owned()),
-        name: Some(key.name.clone()),
-        uid: Some(uid.to_owned()).filter(|uid| !uid.is_empty()),
-        ..ObjectReference::default()
-    };
-    let event = Event {
-        type_: EventType::Warning,
-        reason: reason.to_owned(),
-        note: Some(shorten(note)),
-        action: "Publish".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = recorder.publish(&event, &regarding).await {
-        warn!(%key, error = &error as &dyn std::error::Error, "could not write an event");
-    }
-}
-
-/// The API server takes notes of up to 1024 bytes.
-fn shorten(mut note: String) -> String {
-    if note.len() > 1024 {
-        let mut end = 1020;
-        while !note.is_char_boundary(end) {
-            end -= 1;
-        }
-        note.truncate(end);
-        note.push_str(" ...");
-    }
-    note
 }

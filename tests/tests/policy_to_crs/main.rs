@@ -2,6 +2,7 @@
 
 mod config_maps;
 mod directories;
+mod events;
 mod once;
 mod stage;
 mod status;
