@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod demo;
 mod file_lock;
 pub mod fixtures;
+pub mod node;
 mod process;
 mod programs;
 pub mod runs;

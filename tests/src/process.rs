@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-pub(crate) use group::Group;
+pub(crate) use group::{AT_END, Group};
 pub(crate) use identity::{Identity, end_all};
 
 /// How often a condition of a server is looked at.

@@ -1,7 +1,7 @@
 //! The programs the testbed runs, and where they come from.
 //!
 //! `KUBEBUILDER_ASSETS` is used as far as it has them. The rest is built once as Go modules with pinned
-//! versions (`controlplane/` and `s3server/` beside this crate) into the user's cache folder, in a directory
+//! versions (`controlplane/`, `noderuntime/` and `s3server/` beside this crate) into the user's cache folder, in a directory
 //! named after everything that decides the result, so that a second clone builds nothing again.
 
 use std::ffi::OsStr;
@@ -19,11 +19,19 @@ const CONTROL_PLANE: Module = Module {
     name: "controlplane",
     go_mod: include_str!("../controlplane/go.mod"),
     go_sum: include_str!("../controlplane/go.sum"),
+    tags: "",
+};
+const NODE_RUNTIME: Module = Module {
+    name: "noderuntime",
+    go_mod: include_str!("../noderuntime/go.mod"),
+    go_sum: include_str!("../noderuntime/go.sum"),
+    tags: "no_btrfs,no_devmapper,no_zfs",
 };
 const S3_SERVER: Module = Module {
     name: "s3server",
     go_mod: include_str!("../s3server/go.mod"),
     go_sum: include_str!("../s3server/go.sum"),
+    tags: "",
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +40,10 @@ pub(crate) enum Program {
     ApiServer,
     ControllerManager,
     Kubectl,
+    Kubelet,
+    Containerd,
+    ContainerdShim,
+    Ctr,
     S3Gateway,
 }
 
@@ -40,6 +52,8 @@ struct Module {
     name: &'static str,
     go_mod: &'static str,
     go_sum: &'static str,
+    /// Build tags, with commas in between.
+    tags: &'static str,
 }
 
 /// The path of a program; builds it first when neither the assets nor the cache have it.
@@ -71,6 +85,10 @@ impl Program {
             Program::ApiServer => "kube-apiserver",
             Program::ControllerManager => "kube-controller-manager",
             Program::Kubectl => "kubectl",
+            Program::Kubelet => "kubelet",
+            Program::Containerd => "containerd",
+            Program::ContainerdShim => "containerd-shim-runc-v2",
+            Program::Ctr => "ctr",
             Program::S3Gateway => "versitygw",
         }
     }
@@ -81,15 +99,22 @@ impl Program {
             Program::ApiServer => "k8s.io/kubernetes/cmd/kube-apiserver",
             Program::ControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Program::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+            Program::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+            Program::Containerd => "github.com/containerd/containerd/v2/cmd/containerd",
+            Program::ContainerdShim => "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            Program::Ctr => "github.com/containerd/containerd/v2/cmd/ctr",
             Program::S3Gateway => "github.com/versity/versitygw/cmd/versitygw",
         }
     }
 
     fn module(self) -> &'static Module {
         match self {
-            Program::Etcd | Program::ApiServer | Program::ControllerManager | Program::Kubectl => {
-                &CONTROL_PLANE
-            }
+            Program::Etcd
+            | Program::ApiServer
+            | Program::ControllerManager
+            | Program::Kubectl
+            | Program::Kubelet => &CONTROL_PLANE,
+            Program::Containerd | Program::ContainerdShim | Program::Ctr => &NODE_RUNTIME,
             Program::S3Gateway => &S3_SERVER,
         }
     }
@@ -101,7 +126,12 @@ impl Program {
                 let path = Path::new(assets?).join(self.file_name());
                 path.is_file().then_some(path)
             }
-            Program::ControllerManager | Program::S3Gateway => None,
+            Program::ControllerManager
+            | Program::Kubelet
+            | Program::Containerd
+            | Program::ContainerdShim
+            | Program::Ctr
+            | Program::S3Gateway => None,
         }
     }
 }
@@ -133,7 +163,10 @@ impl Module {
 
     fn cache_name(&self, flags: &str) -> String {
         let mut hash = Sha256::new();
-        for part in [self.go_mod, self.go_sum, flags, std::env::consts::OS, std::env::consts::ARCH] {
+        let parts = [self.go_mod, self.go_sum, flags, std::env::consts::OS, std::env::consts::ARCH];
+        // Without tags the name is what it was before there were any.
+        let tags = Some(self.tags).filter(|tags| !tags.is_empty());
+        for part in parts.into_iter().chain(tags) {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -151,11 +184,22 @@ fn cache_directory() -> anyhow::Result<PathBuf> {
 
 async fn build(program: Program, flags: &str, path: &Path) -> anyhow::Result<()> {
     let name = program.file_name();
+    let Module { tags, .. } = program.module();
     let module = program.module().directory();
     let unfinished = path.with_extension("unfinished");
     eprintln!("testbed: building {name} (once on this machine; kube-apiserver takes minutes)");
     let status = Command::new("go")
-        .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o"])
+        .args([
+            "build",
+            "-mod=readonly",
+            "-trimpath",
+            "-buildvcs=false",
+            "-tags",
+            tags,
+            "-ldflags",
+            flags,
+            "-o",
+        ])
         .arg(&unfinished)
         .arg(program.package())
         .current_dir(&module)
@@ -221,6 +265,10 @@ mod tests {
             Program::ApiServer,
             Program::ControllerManager,
             Program::Kubectl,
+            Program::Kubelet,
+            Program::Containerd,
+            Program::ContainerdShim,
+            Program::Ctr,
             Program::S3Gateway,
         ] {
             let pinned = program.module().go_mod.lines().any(|line| line.ends_with(program.package()));

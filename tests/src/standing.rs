@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::file_lock::FileLock;
+use crate::node;
 use crate::process::{Identity, Lifetime, Server, end_all};
 use crate::s3::{self, Settings};
 use crate::testbed::{control_plane, install_crypto_provider};
@@ -19,12 +20,13 @@ use crate::testbed::{control_plane, install_crypto_provider};
 const BUCKET: &str = "backups";
 
 /// What [`down`] removes besides `processes.json`; the logs stay.
-const DATA: [&str; 3] = ["etcd", "keys", "s3"];
+const DATA: [&str; 5] = ["etcd", "keys", "s3", "node", crate::process::AT_END];
 
+/// What there may be beside the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum With {
-    ControlPlane,
-    ControlPlaneAndS3,
+pub enum Extra {
+    S3,
+    Node,
 }
 
 /// The content of `processes.json`.
@@ -33,7 +35,9 @@ pub enum With {
 struct Running {
     control_plane: Vec<Identity>,
     s3: Vec<Identity>,
-    /// Only once both parts that were asked for were ready.
+    #[serde(default)]
+    node: Vec<Identity>,
+    /// Only once all parts that were asked for were ready.
     exports: Option<Exports>,
 }
 
@@ -58,17 +62,17 @@ impl Exports {
 }
 
 /// Starts what does not run yet, and returns when all of it is ready.
-pub async fn up(directory: &Path, with: With) -> anyhow::Result<Exports> {
+pub async fn up(directory: &Path, extras: &[Extra]) -> anyhow::Result<Exports> {
     install_crypto_provider();
     fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
     let standing = Standing::open(directory).await?;
     let mut running = standing.read()?;
     let outcome = tokio::select! {
-        outcome = standing.start(&mut running, with) => outcome,
+        outcome = standing.start(&mut running, extras) => outcome,
         interrupt = interrupted() => interrupt.and_then(|()| bail!("interrupted")),
     };
     if outcome.is_err() {
-        end_all(&running.all())?;
+        standing.end(&running)?;
         standing.forget()?;
     }
     outcome
@@ -81,11 +85,12 @@ pub async fn down(directory: &Path) -> anyhow::Result<()> {
     }
     let standing = Standing::open(directory).await?;
     let running = standing.read()?;
-    tokio::task::spawn_blocking(move || end_all(&running.all())).await.context("ending the servers")??;
+    standing.end(&running)?;
     standing.forget()?;
     for name in DATA {
         let path = standing.directory.join(name);
-        match fs::remove_dir_all(&path) {
+        let removed = if path.is_file() { fs::remove_file(&path) } else { fs::remove_dir_all(&path) };
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("removing {}", path.display()));
             }
@@ -159,23 +164,31 @@ impl Standing {
         Ok(())
     }
 
-    async fn start(&self, running: &mut Running, with: With) -> anyhow::Result<Exports> {
+    /// The node first: what it consists of is more than its process.
+    fn end(&self, running: &Running) -> anyhow::Result<()> {
+        if let Some(end) = node::End::of(&self.directory) {
+            end.run()?;
+        }
+        end_all(&running.all())
+    }
+
+    async fn start(&self, running: &mut Running, extras: &[Extra]) -> anyhow::Result<Exports> {
         let before = running.exports.take();
-        let wanted = match &before {
-            Some(Exports { s3: Some(_), .. }) => With::ControlPlaneAndS3,
-            Some(Exports { s3: None, .. }) | None => with,
-        };
+        let had_s3 = before.as_ref().is_some_and(|exports| exports.s3.is_some());
+        let had_node = !running.node.is_empty();
+        let wants_s3 = had_s3 || extras.contains(&Extra::S3);
+        let wants_node = had_node || extras.contains(&Extra::Node);
         if let Some(exports) = before
             && all_run(&running.all())
-            && (exports.s3.is_some() || wanted == With::ControlPlane)
+            && (had_s3, had_node) == (wants_s3, wants_node)
         {
             return Ok(exports);
         }
         let kubeconfig = self.control_plane(running).await?;
-        let s3 = match wanted {
-            With::ControlPlane => None,
-            With::ControlPlaneAndS3 => Some(self.s3(running).await?),
-        };
+        if wants_node {
+            self.node(running, &kubeconfig).await?;
+        }
+        let s3 = if wants_s3 { Some(self.s3(running).await?) } else { None };
         let exports = Exports { kubeconfig, s3 };
         running.exports = Some(exports.clone());
         self.write(running)?;
@@ -200,6 +213,33 @@ impl Standing {
         Ok(plane.kubeconfig)
     }
 
+    async fn node(&self, running: &mut Running, kubeconfig: &Path) -> anyhow::Result<()> {
+        // A control plane that was started again has another address.
+        let knows = fs::read(self.directory.join("node/kubeconfig")).ok() == fs::read(kubeconfig).ok();
+        if !running.node.is_empty() && all_run(&running.node) && knows {
+            return Ok(());
+        }
+        eprintln!("testbed: starting a node");
+        if let Some(end) = node::End::of(&self.directory) {
+            end.run()?;
+        }
+        end_all(&running.node)?;
+        running.node.clear();
+        let mut started = |server: &Server| {
+            running.node.extend(server.identity());
+            self.write(running)
+        };
+        let config = kube::config::Kubeconfig::read_from(kubeconfig).context("reading the kubeconfig")?;
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(config, &options).await;
+        let client = kube::Client::try_from(config.context("using the kubeconfig")?)?;
+        let node =
+            node::start(&self.directory, kubeconfig, &client, Lifetime::Standing, &mut started).await?;
+        node.leave();
+        drop_ended(&mut running.node);
+        Ok(())
+    }
+
     async fn s3(&self, running: &mut Running) -> anyhow::Result<Settings> {
         eprintln!("testbed: starting an S3 server");
         end_all(&running.s3)?;
@@ -220,7 +260,7 @@ impl Standing {
 
 impl Running {
     fn all(&self) -> Vec<Identity> {
-        [self.control_plane.as_slice(), self.s3.as_slice()].concat()
+        [self.control_plane.as_slice(), self.s3.as_slice(), self.node.as_slice()].concat()
     }
 }
 

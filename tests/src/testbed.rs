@@ -13,18 +13,22 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::sync::OnceCell;
 
+use crate::node::{self, Node};
 use crate::process::{Group, Lifetime};
 use crate::programs::{self, Program};
 pub use access::install_crypto_provider;
 use control_plane::ControlPlane;
 
 static SHARED: OnceCell<Testbed> = OnceCell::const_new();
+static SHARED_WITH_NODE: OnceCell<Testbed> = OnceCell::const_new();
 
 /// etcd, kube-apiserver and kube-controller-manager with their data in a directory of their own.
 ///
 /// All of it is gone when the value is dropped, and also when the process ends without dropping it. Several run
 /// side by side. A test that panics while it owns one gets the ends of the servers' logs printed.
 pub struct Testbed {
+    // In this order: the node ends before what it stands in.
+    node: Option<Node>,
     plane: ControlPlane,
     group: Group,
 }
@@ -37,7 +41,24 @@ impl Testbed {
         let plane = control_plane::start(group.directory(), Lifetime::With(&group), &mut |_| Ok(()))
             .await
             .context("starting a control plane")?;
-        Ok(Testbed { plane, group })
+        Ok(Testbed { node: None, plane, group })
+    }
+
+    /// The same with a node on which pods of [`node::IMAGE`] run. Fails where [`node::missing`] names a reason.
+    pub async fn start_with_node() -> anyhow::Result<Testbed> {
+        let mut testbed = Testbed::start().await?;
+        let client = testbed.client()?;
+        let lifetime = Lifetime::With(&testbed.group);
+        let node = node::start(testbed.directory(), testbed.kubeconfig(), &client, lifetime, &mut |_| Ok(()))
+            .await
+            .context("starting a node")?;
+        testbed.node = Some(node);
+        Ok(testbed)
+    }
+
+    /// As [`Testbed::shared`], with a node.
+    pub async fn shared_with_node() -> anyhow::Result<&'static Testbed> {
+        SHARED_WITH_NODE.get_or_try_init(Testbed::start_with_node).await
     }
 
     /// The one that all tests of this process share. Each takes namespaces of its own from
@@ -90,12 +111,13 @@ impl Testbed {
 
     /// The ids of the servers.
     pub fn process_ids(&self) -> Vec<u32> {
-        self.plane.servers.iter().map(|server| server.id()).collect()
+        self.plane.servers.iter().map(|server| server.id()).chain(self.node.as_ref().map(Node::id)).collect()
     }
 
     /// The ends of the servers' logs.
     pub fn log_tails(&self) -> String {
-        control_plane::log_tails(&self.plane.servers)
+        let node = self.node.as_ref().map(Node::log_tails).unwrap_or_default();
+        format!("{}\n{node}", control_plane::log_tails(&self.plane.servers))
     }
 
     /// Prints the ends of the servers' logs if the test panics while it holds the guard. For tests on the shared

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use holdfast_tests::standing::{self, With};
+use holdfast_tests::standing::{self, Extra};
 use holdfast_tests::{bench, demo};
 
 /// A Kubernetes control plane on this machine, for trying things out.
@@ -28,6 +28,9 @@ enum Command {
         /// Also start an S3 server (region us-east-1, path style) with a bucket `backups`.
         #[arg(long)]
         s3: bool,
+        /// Also start a node named `localhost` on which pods run (Linux, as root; image `holdfast.test/busybox:1`).
+        #[arg(long)]
+        node: bool,
     },
     /// End what `up` started in this directory and remove its data, the S3 server's buckets included. The logs stay.
     Down {
@@ -83,9 +86,11 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let lines = match command {
-        Command::Up { at, s3 } => {
-            let with = if s3 { With::ControlPlaneAndS3 } else { With::ControlPlane };
-            standing::up(&at.directory, with).await?.lines()
+        Command::Up { at, s3, node } => {
+            let s3 = s3.then_some(Extra::S3);
+            let node = node.then_some(Extra::Node);
+            let extras: Vec<Extra> = s3.into_iter().chain(node).collect();
+            standing::up(&at.directory, &extras).await?.lines()
         }
         Command::Down { at } => {
             standing::down(&at.directory).await?;

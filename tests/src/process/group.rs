@@ -18,8 +18,15 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+/// A script of this name in the group's directory is run before the group ends: it ends what a process group does
+/// not hold together.
+pub(crate) const AT_END: &str = "at-end.sh";
+
 /// The directory is renamed first: a server that is still running then can't create files in it any more.
-const WATCHDOG: &str = r#"read -r _; mv "$1" "$1.ended" && rm -rf "$1.ended"; kill -KILL 0"#;
+const WATCHDOG: &str = r#"read -r _
+[ -f "$1/at-end.sh" ] && sh "$1/at-end.sh"
+mv "$1" "$1.ended" && rm -rf "$1.ended"
+kill -KILL 0"#;
 
 pub(crate) struct Group {
     watchdog: Child,

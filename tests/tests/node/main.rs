@@ -1,0 +1,63 @@
+//! What only real pods can show: the testbed's node, and hooks. Where there can be no node, every test is reported as
+//! ignored, with the reason in front of its name; with `HOLDFAST_REQUIRE_NODE` that is a failure.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod pods;
+mod testbed;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use holdfast_tests::{Testbed, node};
+use libtest_mimic::{Arguments, Trial};
+
+/// The tests of these modules. One that is not listed is dead code, which the compiler reports.
+macro_rules! trials {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        vec![$((concat!(stringify!($module), "::", stringify!($name)), || on_a_runtime($module::$name())),)*]
+    };
+}
+
+type Test = (&'static str, fn());
+
+fn main() -> ExitCode {
+    if let Ok(ending) = std::env::var(testbed::ENDING) {
+        testbed::hold(&ending);
+        return ExitCode::SUCCESS;
+    }
+    let missing = node::missing();
+    if let (Some(missing), Some(_)) = (&missing, std::env::var_os(node::REQUIRED)) {
+        eprintln!("{} is set, but {missing}", node::REQUIRED);
+        return ExitCode::FAILURE;
+    }
+    let tests: Vec<Test> = trials![
+        testbed::a_pod_runs_and_answers_exec,
+        testbed::two_nodes_stand_side_by_side_and_leave_nothing,
+        testbed::nothing_is_left_of_a_node_whose_process_was_killed,
+        testbed::nothing_is_left_of_a_node_whose_process_was_interrupted,
+        testbed::nothing_is_left_of_a_node_whose_test_panicked,
+        testbed::a_node_that_stays_is_ended_by_down,
+    ];
+    let trials = tests.into_iter().map(|(name, test)| {
+        let trial = Trial::test(name, move || {
+            test();
+            Ok(())
+        });
+        match &missing {
+            Some(reason) => trial.with_kind(reason.clone()).with_ignored_flag(true),
+            None => trial,
+        }
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+fn on_a_runtime(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(test);
+}
+
+/// The testbed with a node that the tests of this binary share.
+async fn shared() -> &'static Testbed {
+    Testbed::shared_with_node().await.unwrap()
+}

@@ -1,0 +1,89 @@
+//! Pods for the tests: made from a few lines of YAML, waited for, and asked to run commands.
+
+use std::time::Duration;
+
+use holdfast_tests::node;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{AttachParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::time::Instant;
+
+/// A busy machine starts pods slowly.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(100);
+
+/// A pod whose containers, all of them idle, have these names.
+pub(super) fn idle(name: &str, containers: &[&str]) -> Value {
+    let containers: Vec<Value> = containers
+        .iter()
+        .map(|container| {
+            json!({
+                "name": container,
+                "image": node::IMAGE,
+                "imagePullPolicy": "Never",
+                // As the first process it would not hear SIGTERM otherwise.
+                "command": ["sh", "-c", "trap exit TERM; sleep 100000 & wait"],
+            })
+        })
+        .collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": node::NAME,
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 1,
+            "containers": containers,
+        },
+    })
+}
+
+pub(super) async fn create(client: &Client, namespace: &str, pod: Value) {
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &pod).await.unwrap();
+}
+
+/// Creates it and returns when it is ready.
+pub(super) async fn run(client: &Client, namespace: &str, pod: Value) {
+    let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+    create(client, namespace, pod).await;
+    wait_for(client, namespace, &name, is_ready).await;
+}
+
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+pub(super) async fn wait_for(client: &Client, namespace: &str, name: &str, condition: impl Fn(&Pod) -> bool) {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let pod = pods.get_opt(name).await.unwrap();
+        if pod.as_ref().is_some_and(&condition) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "pod {namespace}/{name} after {PATIENCE:?}: {pod:#?}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// What a shell in the container prints for `script`.
+pub(super) async fn shell(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+    script: &str,
+) -> String {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let parameters = AttachParams::default().container(container).stderr(false);
+    let mut process = pods.exec(pod, ["sh", "-c", script], &parameters).await.unwrap();
+    let mut output = String::new();
+    process.stdout().unwrap().read_to_string(&mut output).await.unwrap();
+    process.join().await.unwrap();
+    output
+}
