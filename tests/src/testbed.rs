@@ -28,7 +28,7 @@ static SHARED_WITH_NODE: OnceCell<Testbed> = OnceCell::const_new();
 /// side by side. A test that panics while it owns one gets the ends of the servers' logs printed.
 pub struct Testbed {
     // In this order: the node ends before what it stands in.
-    node: Option<Node>,
+    node: Option<Box<Node>>,
     plane: ControlPlane,
     group: Group,
 }
@@ -52,7 +52,7 @@ impl Testbed {
         let node = node::start(testbed.directory(), testbed.kubeconfig(), &client, lifetime, &mut |_| Ok(()))
             .await
             .context("starting a node")?;
-        testbed.node = Some(node);
+        testbed.node = Some(Box::new(node));
         Ok(testbed)
     }
 
@@ -111,12 +111,17 @@ impl Testbed {
 
     /// The ids of the servers.
     pub fn process_ids(&self) -> Vec<u32> {
-        self.plane.servers.iter().map(|server| server.id()).chain(self.node.as_ref().map(Node::id)).collect()
+        self.plane
+            .servers
+            .iter()
+            .map(|server| server.id())
+            .chain(self.node.as_deref().map(Node::id))
+            .collect()
     }
 
     /// The ends of the servers' logs.
     pub fn log_tails(&self) -> String {
-        let node = self.node.as_ref().map(Node::log_tails).unwrap_or_default();
+        let node = self.node.as_deref().map(Node::log_tails).unwrap_or_default();
         format!("{}\n{node}", control_plane::log_tails(&self.plane.servers))
     }
 

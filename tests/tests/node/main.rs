@@ -1,7 +1,7 @@
 //! What only real pods can show: the testbed's node, and hooks. Where there can be no node, every test is reported as
 //! ignored, with the reason in front of its name; with `HOLDFAST_REQUIRE_NODE` that is a failure.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod pods;
 mod testbed;

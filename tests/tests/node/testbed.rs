@@ -86,6 +86,7 @@ pub(super) async fn a_node_that_stays_is_ended_by_down() {
 }
 
 /// The part of the process that is ended in a bad moment.
+#[expect(clippy::print_stdout, reason = "the test that started this process reads it")]
 pub(super) fn hold(ending: &str) {
     super::on_a_runtime(async {
         let testbed = shared().await;
