@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod controllers;
 pub mod downloads;
 pub mod engine;
+pub mod hooks;
 pub mod intake;
 pub mod metrics;
 pub mod publish;

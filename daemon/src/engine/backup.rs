@@ -54,6 +54,7 @@ pub struct Outcome {
     /// Objects taken up; those that failed are among them.
     pub items: u64,
     pub archive: archive::Stats,
+    pub hooks: crate::hooks::Counts,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,8 @@ pub enum Error {
     Namespaces(#[from] existing::Error),
     #[error("cannot resolve the backup's filters")]
     Select(#[from] select::Error),
+    #[error("invalid backup hooks")]
+    Hooks(#[from] crate::hooks::Error),
     #[error("cannot begin the archive")]
     Begin(#[source] store::Error),
     #[error("cannot write the archive")]
@@ -111,6 +114,8 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
     let discovery = cluster.discover().await.map_err(Error::Discover)?;
     let existing = existing_namespaces(&cluster).await?;
     let selection = Selection::new(&backup.spec, &discovery, &existing)?;
+    let resolve = |name: &str| discovery.resolve(name).map(|resource| resource.group_resource());
+    let rules = crate::hooks::backup::Rules::new(&backup.spec.hooks, resolve)?;
     let upload = Upload::begin(&store, name, started).await?;
     let (writer, upload) = upload.split();
     let collector = Collector {
@@ -124,15 +129,18 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
         writer,
         ledger: Ledger::default(),
         volumes: VolumeInfo::new(&backup.spec),
+        hooks: hooks::Hooks::new(rules),
         bindings: tokio::sync::OnceCell::new(),
         waiting: progress::Waiting::default(),
     };
-    hooks::report_unrun(&backup.spec.hooks, &log);
     let collected = cancel
         .run_until_cancelled(progress::telling(&progress, &collector, collector.collect()))
         .await
         .unwrap_or(Err(Error::Cancelled));
-    let Collector { writer, ledger, volumes, .. } = collector;
+    if collected.is_err() {
+        collector.close_open_pods().await;
+    }
+    let Collector { writer, ledger, volumes, hooks, .. } = collector;
     let archive = upload.end(writer, collected).await?;
 
     let items = ledger.started();
@@ -142,7 +150,13 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    Ok(Outcome { warnings: counts.warnings, errors: counts.errors, items, archive })
+    Ok(Outcome {
+        warnings: counts.warnings,
+        errors: counts.errors,
+        items,
+        archive,
+        hooks: hooks.tally.counts(),
+    })
 }
 
 /// Removes what a failed run left. A backup of this name that somebody else finished meanwhile stays.

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod backup_hooks;
+mod home;
 mod pods;
 mod testbed;
 
@@ -38,6 +40,14 @@ fn main() -> ExitCode {
         testbed::nothing_is_left_of_a_node_whose_process_was_interrupted,
         testbed::nothing_is_left_of_a_node_whose_test_panicked,
         testbed::a_node_that_stays_is_ended_by_down,
+        backup_hooks::hooks_run_before_and_after_in_order_and_what_they_write_is_in_the_log,
+        backup_hooks::a_failing_hook_makes_the_backup_partially_failed_and_fail_leaves_the_pod_out,
+        backup_hooks::a_hook_that_names_a_missing_container_or_a_sidecar_fails,
+        backup_hooks::a_hook_that_outlasts_its_timeout_fails_and_the_backup_goes_on,
+        backup_hooks::a_pods_annotations_come_before_the_spec,
+        backup_hooks::no_hook_runs_in_a_pod_that_has_ended_or_has_no_place_yet,
+        backup_hooks::a_backup_that_is_cancelled_in_a_pre_hook_runs_the_post_hooks,
+        backup_hooks::backups_that_overlap_wait_only_where_both_have_hooks,
     ];
     let trials = tests.into_iter().map(|(name, test)| {
         let trial = Trial::test(name, move || {

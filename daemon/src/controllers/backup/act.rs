@@ -150,6 +150,9 @@ async fn finish(
             status.errors = count(outcome.errors);
             let items = count(outcome.items);
             status.progress = Some(BackupProgress { total_items: items, items_backed_up: items });
+            let crate::hooks::Counts { attempted, failed } = outcome.hooks;
+            status.hook_status =
+                Some(velero::HookStatus { hooks_attempted: count(attempted), hooks_failed: count(failed) });
             controller.backups.patch(backup, &after).await?;
         }
         End::Failed { reason } => {

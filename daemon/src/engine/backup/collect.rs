@@ -10,6 +10,7 @@ use futures::{FutureExt, StreamExt};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
+use super::hooks::Hooks;
 use super::items::{Stored, Subject};
 use super::ledger::Ledger;
 use super::progress::Waiting;
@@ -42,6 +43,7 @@ pub(super) struct Collector<'a> {
     pub(super) writer: Writer,
     pub(super) ledger: Ledger,
     pub(super) volumes: VolumeInfo,
+    pub(super) hooks: Hooks,
     pub(super) bindings: OnceCell<Bindings>,
     pub(super) waiting: Waiting,
 }

@@ -1,61 +1,184 @@
-//! Which hooks a backup asks for. They are not run yet; a backup that was to run them says so instead of
-//! passing for consistent.
+//! Hooks around the storing of a pod: those before it, the pod with what it brings along, and those after it.
+//!
+//! Which hooks are due is [`crate::hooks::backup`]'s matter, running one is [`exec`]'s. Here is what becomes of their
+//! ends: lines of the log, messages of the results, counts, and whether the pod is stored.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use holdfast_policy::velero::BackupHooks;
+use futures::StreamExt as _;
+use futures::stream;
+use holdfast_policy::velero::HookErrorMode;
 use memchr::memmem;
-use serde::Deserialize;
+use tokio::time::timeout;
 
+use super::collect::Collector;
+use super::items::{ItemError, Stored, Subject};
 use crate::cluster::Item;
-use crate::engine::run_log::{Message, Place, RunLog};
+use crate::engine::run_log::{Message, Place};
+use crate::hooks::backup::{Hook, Identity, Phase, Rules};
+use crate::hooks::exec::{self, Command};
+use crate::hooks::{Pod, Tally};
 
-const NOT_RUN: &str = "Hooks are not run by this version of Holdfast";
-const ANNOTATIONS: [&str; 3] = [
-    "pre.hook.backup.velero.io/command",
-    "post.hook.backup.velero.io/command",
-    "hook.backup.velero.io/command",
-];
+/// How long a run that ends early may take to run the hooks that undo what earlier ones did.
+const CLOSED_WITHIN: Duration = Duration::from_secs(60);
+const CLOSED_AT_ONCE: usize = 8;
 
-#[derive(Deserialize)]
-struct Pod {
-    metadata: Metadata,
-    #[serde(default)]
-    status: Status,
+/// The hooks of one run.
+#[derive(Debug)]
+pub(super) struct Hooks {
+    pub(super) rules: Rules,
+    pub(super) tally: Tally<Identity>,
+    /// Pods in which a hook before was begun, and those after were not yet: by namespace and name.
+    open: Mutex<BTreeMap<(String, String), Pod>>,
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
+/// How the hooks before a pod ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// The pod is stored, and hooks after it run.
+    GoOn,
+    /// One that was to be taken seriously failed.
+    LeavePodOut,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    phase: String,
-}
+impl Hooks {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { rules, tally: Tally::default(), open: Mutex::default() }
+    }
 
-/// Reports hooks of the spec.
-pub(super) fn report_unrun(hooks: &BackupHooks, log: &RunLog) {
-    if !hooks.resources.is_empty() {
-        log.error(Place::Velero, NOT_RUN);
+    fn open(&self, pod: &Pod) {
+        let key = (pod.namespace.clone(), pod.name.clone());
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(key, pod.clone());
+    }
+
+    fn close(&self, pod: &Pod) {
+        let key = (pod.namespace.clone(), pod.name.clone());
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+
+    /// The pod, where hooks may be due; most pods are not even read.
+    fn pod_of(&self, item: &Item) -> Result<Option<Pod>, serde_json::Error> {
+        let may_have_own = memmem::find(&item.json, b"hook.backup.velero.io/").is_some();
+        if self.rules.is_empty() && !may_have_own {
+            return Ok(None);
+        }
+        Pod::parse(&item.json).map(Some)
     }
 }
 
-/// Reports hooks that a pod's annotations ask for. A pod that has ended would have none run.
-pub(super) fn report_unrun_of(pod: &Item, log: &RunLog) -> Result<(), serde_json::Error> {
-    if memmem::find(&pod.json, b"hook.backup.velero.io/command").is_none() {
-        return Ok(());
+impl Collector<'_> {
+    /// Stores a pod between its hooks. One that a hook keeps out still brings its volumes along.
+    pub(super) async fn put_with_hooks(
+        &self,
+        subject: &Subject<'_>,
+        item: Item,
+    ) -> Result<Stored, ItemError> {
+        let Some(pod) = self.hooks.pod_of(&item)? else { return self.put(subject, item).await };
+        match self.run_pre_hooks(&pod).await {
+            Before::GoOn => {
+                let stored = self.put(subject, item).await;
+                self.hooks.close(&pod);
+                self.run_post_hooks(&pod).await;
+                stored
+            }
+            Before::LeavePodOut => {
+                self.hooks.close(&pod);
+                self.act(subject, item).await?;
+                Ok(Stored::No)
+            }
+        }
     }
-    let Pod { metadata, status } = serde_json::from_slice(&pod.json)?;
-    let asked = ANNOTATIONS.iter().any(|key| metadata.annotations.contains_key(*key));
-    let ended = status.phase == "Succeeded" || status.phase == "Failed";
-    if asked && !ended {
-        log.error(
-            Place::of(pod.namespace.as_deref()),
-            Message::new(NOT_RUN).resource("pods").name(&pod.name),
-        );
+
+    /// After a run that ended early, by a cancellation or a failure: what was frozen for it is not left frozen.
+    pub(super) async fn close_open_pods(&self) {
+        let open = std::mem::take(&mut *self.hooks.open.lock().unwrap_or_else(PoisonError::into_inner));
+        let closing = stream::iter(open.into_values())
+            .for_each_concurrent(CLOSED_AT_ONCE, async |pod| self.run_post_hooks(&pod).await);
+        if timeout(CLOSED_WITHIN, closing).await.is_err() {
+            tracing::warn!(backup = self.name, "post hooks of a backup that ended early took too long");
+        }
     }
-    Ok(())
+
+    /// Runs what is due before the pod is stored.
+    async fn run_pre_hooks(&self, pod: &Pod) -> Before {
+        self.hooks.open(pod);
+        match self.run_hooks(pod, Phase::Pre).await {
+            Ok(()) => Before::GoOn,
+            Err(error) => {
+                let message = Message::new("Error running pre hooks for pod").name(&pod.name).cause(&error);
+                self.log.error(Place::Velero, message);
+                Before::LeavePodOut
+            }
+        }
+    }
+
+    /// Runs what is due after the pod and its volumes are stored.
+    async fn run_post_hooks(&self, pod: &Pod) {
+        if let Err(error) = self.run_hooks(pod, Phase::Post).await {
+            let message = Message::new("Error running post hooks for pod").name(&pod.name).cause(&error);
+            self.log.error(Place::Velero, message);
+        }
+    }
+
+    /// Ends with the first failure of a hook whose mode is Fail.
+    async fn run_hooks(&self, pod: &Pod, phase: Phase) -> Result<(), exec::Error> {
+        let due = self.hooks.rules.due(pod, phase);
+        for problem in &due.problems {
+            let message = Message::new("Error in a hook annotation").resource("pods").name(&pod.name);
+            self.log.warning(Place::Velero, message.cause(problem));
+        }
+        for hook in &due.hooks {
+            self.hooks.tally.attempt(hook.identity(pod));
+        }
+        for hook in &due.hooks {
+            let Err(error) = self.run_hook(pod, hook).await else { continue };
+            self.hooks.tally.fail(hook.identity(pod));
+            // Velero's entries carry no namespace, so that they stand under its own heading.
+            self.log.error(Place::Velero, Message::new("Error executing hook").cause(&error));
+            match hook.on_error {
+                Some(HookErrorMode::Fail) => return Err(error),
+                Some(HookErrorMode::Continue) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_hook(&self, pod: &Pod, hook: &Hook) -> Result<(), exec::Error> {
+        let container = match &hook.container {
+            None => pod.containers.first().ok_or(exec::Error::NoContainers)?,
+            Some(name) if pod.containers.contains(name) => name,
+            Some(name) => return Err(exec::Error::NoSuchContainer(name.clone())),
+        };
+        let words = format!("[{}]", hook.command.join(" "));
+        let fields = [
+            ("hookCommand", words.as_str()),
+            ("hookContainer", container),
+            ("hookName", &hook.name),
+            ("hookOnError", hook.on_error.map_or("", HookErrorMode::as_str)),
+            ("hookPhase", hook.phase.as_str()),
+            ("hookSource", hook.source.as_str()),
+            ("hookType", "exec"),
+            ("name", &pod.name),
+            ("namespace", &pod.namespace),
+        ];
+        if pod.has_ended() {
+            let text = format!("Pod entered phase {} before some post-backup exec hooks ran", pod.phase);
+            self.log.info(&text, &fields);
+            return Ok(());
+        }
+        self.log.info("running exec hook", &fields);
+        let command = Command {
+            namespace: &pod.namespace,
+            pod: &pod.name,
+            container,
+            words: &hook.command,
+            timeout: hook.timeout,
+        };
+        let (output, ended) = exec::run(self.cluster.client(), command).await;
+        self.log.info(&format!("stdout: {}", output.stdout.text()), &fields);
+        self.log.info(&format!("stderr: {}", output.stderr.text()), &fields);
+        ended
+    }
 }

@@ -5,7 +5,6 @@ use futures::future::BoxFuture;
 
 use super::Error;
 use super::collect::Collector;
-use super::hooks;
 use crate::actions::backup::{self as actions, Action, Bindings, Context, ItemReference, Needs};
 use crate::archive::{self, ItemPath};
 use crate::cluster::{self, Item, ListScope, Resource};
@@ -40,7 +39,7 @@ pub(super) enum Stored {
 
 /// Why one object is not in the backup; the others go on.
 #[derive(Debug, thiserror::Error)]
-enum ItemError {
+pub(super) enum ItemError {
     #[error("action {action} failed: {source}")]
     Action { action: &'static str, source: actions::Error },
     #[error("cannot read the object: {0}")]
@@ -59,7 +58,7 @@ enum ItemError {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum BindingsError {
+pub(super) enum BindingsError {
     #[error(transparent)]
     List(#[from] cluster::Error),
     #[error(transparent)]
@@ -115,10 +114,18 @@ impl Collector<'_> {
             return Ok(Stored::Before);
         }
         match subject.role {
-            Role::Pod => self.meet_pod(&item)?,
+            Role::Pod => {
+                self.meet_pod(&item)?;
+                return self.put_with_hooks(subject, item).await;
+            }
             Role::Volume => self.volumes.meet_volume(&item)?,
             Role::Other => {}
         }
+        self.put(subject, item).await
+    }
+
+    /// Runs an object's actions and appends it to the archive, behind what the actions brought along.
+    pub(super) async fn put(&self, subject: &Subject<'_>, item: Item) -> Result<Stored, ItemError> {
         let item = self.act(subject, item).await?;
         let Item { name, namespace, json, excluded: _, deleting: _ } = item;
         let path = ItemPath {
@@ -135,7 +142,7 @@ impl Collector<'_> {
     }
 
     /// Runs the object's actions and stores what they ask for.
-    async fn act(&self, subject: &Subject<'_>, mut item: Item) -> Result<Item, ItemError> {
+    pub(super) async fn act(&self, subject: &Subject<'_>, mut item: Item) -> Result<Item, ItemError> {
         for action in &subject.actions {
             let none = Bindings::default();
             let bindings = match action.needs {
@@ -187,7 +194,6 @@ impl Collector<'_> {
     }
 
     fn meet_pod(&self, pod: &Item) -> Result<(), serde_json::Error> {
-        hooks::report_unrun_of(pod, self.log)?;
         for volume in self.volumes.meet_pod(pod)? {
             let message =
                 Message::new("File system backup of volumes is not done by this version of Holdfast");
