@@ -31,6 +31,7 @@ use crate::engine::backup::Defaults;
 use crate::intake;
 use crate::intake::origin::Given;
 use crate::metrics::{Exposition, Figures};
+use crate::publish::mode::Mode;
 
 mod cluster_name;
 pub mod crds;
@@ -70,15 +71,6 @@ pub struct Options {
     pub clock: Clock,
 }
 
-/// Who carries out what policies ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// This daemon.
-    Full,
-    /// A Velero server that runs beside it.
-    Policy,
-}
-
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     tracing::info!(
@@ -102,8 +94,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     let links = match options.mode {
         Mode::Full => downloads::start(&client, &options, &mut parts).await?,
-        Mode::Policy => None,
+        Mode::Policy | Mode::Observe => None,
     };
+    if options.mode == Mode::Observe {
+        start_intake(&client, &options, &mut parts);
+        health.ready(options.purpose);
+        tracing::info!("controllers started");
+        return parts.until_stopped(std::future::pending()).await;
+    }
     let candidate = Candidate {
         client: client.clone(),
         namespace: options.namespace.clone(),
@@ -166,13 +164,7 @@ impl Start<'_> {
                 None => return Ok(()),
             }
         }
-        let intake = intake::Options {
-            policies: options.policies.clone(),
-            namespace: options.namespace.clone(),
-            cluster_name: options.cluster_name.clone(),
-        };
-        let (publisher, clock, stop) = (client.clone(), options.clock.clone(), parts.stop.clone());
-        parts.start(async move { Ok(intake::run(intake, publisher, clock, stop).await?) });
+        start_intake(client, options, parts);
         if options.mode == Mode::Full {
             let lookout = Lookout::new(leadership.since);
             let stall = stall::at_foreign_write(
@@ -194,6 +186,17 @@ impl Start<'_> {
         }
         Ok(())
     }
+}
+
+fn start_intake(client: &Client, options: &Options, parts: &mut Parts) {
+    let intake = intake::Options {
+        policies: options.policies.clone(),
+        namespace: options.namespace.clone(),
+        cluster_name: options.cluster_name.clone(),
+        mode: options.mode,
+    };
+    let (publisher, clock, stop) = (client.clone(), options.clock.clone(), parts.stop.clone());
+    parts.start(async move { Ok(intake::run(intake, publisher, clock, stop).await?) });
 }
 
 /// Starts a controller per kind, once what there is at the start is known.

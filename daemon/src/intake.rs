@@ -32,6 +32,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::publish::Publisher;
+use crate::publish::mode::Mode;
 use board::Board;
 use in_force::State;
 use origin::Origin;
@@ -52,6 +53,7 @@ pub struct Options {
     /// Where the objects go.
     pub namespace: String,
     pub cluster_name: Option<String>,
+    pub mode: Mode,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +69,7 @@ pub async fn run(
     clock: Clock,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let Options { policies, namespace, cluster_name } = options;
+    let Options { policies, namespace, cluster_name, mode } = options;
     let sources = origin::named(&policies, &namespace)?;
     if sources.is_empty() {
         shutdown.cancelled().await;
@@ -77,7 +79,8 @@ pub async fn run(
         .run_until_cancelled(open_board(client.clone(), namespace.clone(), shutdown.clone()))
         .await
         .flatten();
-    let publisher = Publisher::start(client.clone(), namespace.clone(), cluster_name.clone(), &shutdown);
+    let publisher =
+        Publisher::start(client.clone(), namespace.clone(), cluster_name.clone(), mode, &shutdown);
     let runs = Runs::start(&client, &namespace, &shutdown);
     let (sender, updates) = mpsc::channel(sources.len());
     let mut states = Vec::with_capacity(sources.len());
@@ -88,7 +91,7 @@ pub async fn run(
             cluster_name: cluster_name.clone(),
         };
         let left = board.as_ref().and_then(|board| board.get(&name)).as_ref().map(board::left);
-        states.push(State::new(name, &origin, target, left.unwrap_or_default()));
+        states.push(State::new(name, &origin, target, mode, left.unwrap_or_default()));
         let sender = sender.clone();
         let follow = match origin {
             Origin::Directory(path) => watch::follow(index, path, sender).boxed(),

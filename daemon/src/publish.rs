@@ -10,6 +10,7 @@ pub mod decide;
 pub mod difference;
 pub mod events;
 pub mod memory;
+pub mod mode;
 pub mod object;
 pub mod observe;
 pub mod ownership;
@@ -26,6 +27,7 @@ use act::Outcome;
 use decide::{Action, Drift, LeaveReason, Situation};
 use events::Events;
 use memory::Memory;
+use mode::Mode;
 use object::{Desired, Key, Lifecycle};
 use observe::{Observed, Place};
 use report::{Notice, Report};
@@ -39,6 +41,7 @@ pub struct Publisher {
     namespace: String,
     cluster_name: Option<String>,
     observed: Observed,
+    mode: Mode,
     events: Events,
 }
 
@@ -58,11 +61,12 @@ impl Publisher {
         client: kube::Client,
         namespace: String,
         cluster_name: Option<String>,
+        mode: Mode,
         shutdown: &CancellationToken,
     ) -> Publisher {
         let observed = Observed::start(&client, &namespace, shutdown);
-        let events = Events::new(client.clone());
-        Publisher { client, namespace, cluster_name, observed, events }
+        let events = Events::new(client.clone(), mode);
+        Publisher { client, namespace, cluster_name, observed, mode, events }
     }
 
     /// Where news of what is published goes.
@@ -105,7 +109,10 @@ impl Publisher {
             },
             now,
         );
-        let report = self.act(request, actions, memory, now).await;
+        let report = match self.mode {
+            Mode::Full | Mode::Policy => self.act(request, actions, memory, now).await,
+            Mode::Observe => Report::of_looking(actions),
+        };
         let seen = report::Seen { live: &live, notices: request.notices };
         report::tell(&self.events, &self.namespace, request.source, &report, &seen).await;
         Ok(report)

@@ -18,8 +18,9 @@ pub mod problem;
 pub mod retention;
 pub mod schema;
 pub mod time;
+pub mod unenforced;
 pub mod validate;
 pub mod velero;
 pub mod yaml;
 
-pub use load::{check, load, load_trusted};
+pub use load::{check, check_for_velero, load, load_trusted};

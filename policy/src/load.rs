@@ -8,6 +8,7 @@ use crate::model::{Kind, Metadata};
 use crate::parse::{Findings, Path, RawDocument, SourceFile};
 use crate::problem::{Problems, Rule, Strictness};
 use crate::schema::{Checked, Checker};
+use crate::unenforced::unenforced;
 use crate::validate::{self, Documents, Trust, Typed, ValidPolicySet};
 
 /// The set that the files of one source make, with its warnings; or all of its problems, warnings included.
@@ -26,11 +27,30 @@ pub fn check(files: &[SourceFile]) -> Problems {
     read(files, &Trust::Full).1
 }
 
+/// The same, and what has no effect where a Velero server carries the policies out.
+pub fn check_for_velero(files: &[SourceFile]) -> Problems {
+    let mut findings = Findings::new(files);
+    let (set, documents) = read_into(files, &Trust::Full, &mut findings);
+    for one in unenforced(&set) {
+        validate::unenforced::add(&documents, &one, &mut findings);
+    }
+    findings.into_problems()
+}
+
 fn read(files: &[SourceFile], trust: &Trust) -> (ValidPolicySet, Problems) {
     let mut findings = Findings::new(files);
+    let (set, _) = read_into(files, trust, &mut findings);
+    (set, findings.into_problems())
+}
+
+fn read_into<'a>(
+    files: &'a [SourceFile],
+    trust: &Trust,
+    findings: &mut Findings<'a>,
+) -> (ValidPolicySet, Documents) {
     let mut documents = Documents::default();
     let checker = checker();
-    crate::parse::each_document(files, &mut findings, |raw, value, findings| {
+    crate::parse::each_document(files, findings, |raw, value, findings| {
         if belongs_to_others(&files[raw.file], &value) {
             return;
         }
@@ -40,8 +60,8 @@ fn read(files: &[SourceFile], trust: &Trust) -> (ValidPolicySet, Problems) {
             sort_in(raw, kind, value, &mut documents, findings);
         }
     });
-    let set = validate::validate(&documents, trust, &mut findings);
-    (set, findings.into_problems())
+    let set = validate::validate(&documents, trust, findings);
+    (set, documents)
 }
 
 /// Files beside policies that are none: tests, and what kustomize reads.

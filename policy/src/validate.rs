@@ -17,6 +17,7 @@ pub(crate) mod secrets;
 mod select;
 mod set;
 mod trust;
+pub(crate) mod unenforced;
 mod volumes;
 
 use std::collections::BTreeSet;

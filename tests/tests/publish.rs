@@ -9,6 +9,7 @@ use holdfast::publish::act::Outcome;
 use holdfast::publish::conflict::Operation;
 use holdfast::publish::decide::{ApplyReason, Drift, LeaveReason, Situation};
 use holdfast::publish::memory::Memory;
+use holdfast::publish::mode::Mode;
 use holdfast::publish::object::{CONTENT_HASH, Desired, Key, Kind, SOURCE};
 use holdfast::publish::plan::{Change, What};
 use holdfast::publish::report::Report;
@@ -44,8 +45,13 @@ impl Stage {
         install_crds(&client).await?;
         let namespace = testbed.namespace("publish").await?;
         let shutdown = CancellationToken::new();
-        let publisher =
-            Publisher::start(client.clone(), namespace.clone(), Some("prod".to_owned()), &shutdown);
+        let publisher = Publisher::start(
+            client.clone(),
+            namespace.clone(),
+            Some("prod".to_owned()),
+            Mode::Full,
+            &shutdown,
+        );
         publisher.ready().await;
         Ok(Stage {
             client,

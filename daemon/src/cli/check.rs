@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use holdfast_policy::problem::{Format, Strictness};
 
 use super::policies;
+use crate::publish::mode::Mode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -15,6 +16,9 @@ pub struct Args {
     /// How problems are written: text, json, sarif, junit or github.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Format,
+    /// The --mode of the daemon that gets the policies; with policy, what Velero won't honour is a warning.
+    #[arg(long, value_enum, default_value_t = Mode::Full)]
+    mode: Mode,
     /// Warnings count as errors.
     #[arg(long)]
     strict: bool,
@@ -22,13 +26,16 @@ pub struct Args {
 
 /// Exits with 0 when the policies are good, 1 when they have problems, 2 when they could not be read.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { paths, output, strict } = args;
+    let Args { paths, output, mode, strict } = args;
     let strictness = if strict { Strictness::Strict } else { Strictness::Lenient };
     let files = match policies::read(&paths) {
         Ok(files) => files,
         Err(problem) => return Ok(policies::could_not_run(problem)),
     };
-    let problems = holdfast_policy::check(&files);
+    let problems = match mode {
+        Mode::Policy => holdfast_policy::check_for_velero(&files),
+        Mode::Full | Mode::Observe => holdfast_policy::check(&files),
+    };
     policies::print(&problems.render(output))?;
     if problems.is_empty() && output == Format::Text {
         eprintln!("{} files, no problems", files.len());

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use holdfast_policy::compile::Target;
+use holdfast_policy::unenforced::Unenforced;
 use serde_json::{Value, json};
 
 use super::policies;
@@ -14,6 +15,7 @@ use crate::intake::origin::{self, Given, Origin};
 use crate::intake::set::PolicySet;
 use crate::intake::{board, directory, set};
 use crate::publish::decide::{ApplyReason, Situation};
+use crate::publish::mode::Mode;
 use crate::publish::observe::Place;
 use crate::publish::plan::{self, Change, What};
 use crate::publish::report;
@@ -30,12 +32,25 @@ pub struct Args {
     /// The name of the cluster, as the daemon there is told it.
     #[arg(long)]
     cluster_name: Option<String>,
+    /// The --mode of the daemon there; with policy, what Velero won't honour is told as well.
+    #[arg(long, value_enum, default_value_t = Mode::Full)]
+    mode: Mode,
+    /// Policies that Velero won't honour with --mode policy are an error.
+    #[arg(long)]
+    strict: bool,
     /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
     /// How changes are written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
+}
+
+/// What is to be told about one source.
+struct Planned {
+    changes: Vec<Change>,
+    /// What has no effect with the daemon's mode.
+    unenforced: Vec<Unenforced>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -49,7 +64,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Fails only where a provider is installed already, which then is this one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let output = args.output;
+    let Args { output, strict, .. } = args;
     match runtime.block_on(changes(args)) {
         Err(error) => Ok(policies::could_not_run(error)),
         Ok(sources) => {
@@ -59,7 +74,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             })?;
             // What stays as it is, is told and is no change.
             let changes = |change: &Change| !matches!(change.what, What::Leave(_));
-            match sources.values().flatten().any(changes) {
+            if strict && sources.values().any(|planned| !planned.unenforced.is_empty()) {
+                let error =
+                    anyhow::anyhow!("Velero won't honour all of the policies, and --strict asks for that");
+                return Ok(policies::could_not_run(error));
+            }
+            match sources.values().flat_map(|planned| &planned.changes).any(changes) {
                 true => Ok(ExitCode::from(policies::PROBLEMS)),
                 false => Ok(policies::CLEAN),
             }
@@ -67,8 +87,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Vec<Change>>> {
-    let Args { policies, namespace, cluster_name, kubeconfig, output: _ } = args;
+async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
+    let Args { policies, namespace, cluster_name, mode, strict: _, kubeconfig, output: _ } = args;
     let given = Given { directories: policies, ..Given::default() };
     let mut sets = Vec::new();
     for (name, origin) in origin::named(&given, &namespace)? {
@@ -90,7 +110,7 @@ async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Vec<Change>>> {
     let client = app::connect(kubeconfig.as_deref()).await?;
     let place = Place { client: &client, namespace: &namespace };
     let mut sources = BTreeMap::new();
-    for (name, PolicySet { desired, drift, .. }) in sets {
+    for (name, PolicySet { desired, drift, unenforced, .. }) in sets {
         let policy_set = board::read(&client, &namespace, &name).await?;
         let memory = policy_set.as_ref().map(board::remembered).unwrap_or_default();
         let words = board::Words::of(policy_set.as_ref());
@@ -111,20 +131,23 @@ async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Vec<Change>>> {
         let now = clock::system()();
         let changes =
             plan::plan(place, &situation, now).await.context("comparing policies with the cluster")?;
-        sources.insert(name.to_string(), changes);
+        let unenforced = match mode {
+            Mode::Policy => unenforced,
+            Mode::Full | Mode::Observe => vec![],
+        };
+        sources.insert(name.to_string(), Planned { changes, unenforced });
     }
     Ok(sources)
 }
 
-fn text(sources: &BTreeMap<String, Vec<Change>>) -> String {
+fn text(sources: &BTreeMap<String, Planned>) -> String {
     let mut text = String::new();
     // Writing to a String can't fail, here and below.
-    for (source, changes) in sources {
-        if changes.is_empty() {
-            let _written = writeln!(text, "source {source}: nothing to change");
-            continue;
-        }
-        let _written = writeln!(text, "source {source}:");
+    for (source, Planned { changes, unenforced }) in sources {
+        let _written = match changes.is_empty() {
+            true => writeln!(text, "source {source}: nothing to change"),
+            false => writeln!(text, "source {source}:"),
+        };
         for Change { key, what } in changes {
             let _written = match what {
                 What::Create => writeln!(text, "  + create {key}"),
@@ -145,6 +168,11 @@ fn text(sources: &BTreeMap<String, Vec<Change>>) -> String {
                 What::Create | What::Prune | What::Leave(_) => {}
             }
         }
+        for Unenforced { name, policy: _, entry: _, what } in unenforced {
+            let (kind, setting) = (what.kind(), what.setting());
+            let _written =
+                writeln!(text, "  ! not enforced on {kind} {name}: `{setting}` has no effect: {what}");
+        }
     }
     text
 }
@@ -164,10 +192,23 @@ fn verb(reason: &ApplyReason) -> &'static str {
     }
 }
 
-fn json_text(sources: &BTreeMap<String, Vec<Change>>) -> String {
+fn json_text(sources: &BTreeMap<String, Planned>) -> String {
     let sources: BTreeMap<&String, Vec<Value>> =
-        sources.iter().map(|(source, changes)| (source, changes.iter().map(json_of).collect())).collect();
+        sources.iter().map(|(source, planned)| (source, entries(planned))).collect();
     format!("{:#}\n", json!(sources))
+}
+
+fn entries(Planned { changes, unenforced }: &Planned) -> Vec<Value> {
+    let unenforced = unenforced.iter().map(|Unenforced { name, policy: _, entry: _, what }| {
+        json!({
+            "kind": what.kind(),
+            "name": name,
+            "action": "unenforced",
+            "field": what.setting(),
+            "note": what.to_string(),
+        })
+    });
+    changes.iter().map(json_of).chain(unenforced).collect()
 }
 
 fn json_of(Change { key, what }: &Change) -> Value {

@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::ValueEnum;
 use holdfast_policy::duration::GoDuration;
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{self, ListenAddress, Mode};
+use crate::app::{self, ListenAddress};
 use crate::clock;
 use crate::controllers::OnRestart;
 use crate::controllers::schedule::FirstRun;
 use crate::controllers::switches::{Name, Purpose, Switches};
 use crate::intake::origin::Given;
+use crate::publish::mode::Mode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -46,8 +47,8 @@ pub struct Args {
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     policy_namespaces: Vec<String>,
     /// What is done in this cluster.
-    #[arg(long, value_enum, default_value_t = ModeArg::Full)]
-    mode: ModeArg,
+    #[arg(long, value_enum, default_value_t = Mode::Full)]
+    mode: Mode,
     /// Create the CustomResourceDefinitions of velero.io that the cluster lacks.
     #[arg(long)]
     install_crds: bool,
@@ -94,14 +95,6 @@ pub struct Args {
     /// The least severe level that is logged.
     #[arg(long, value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ModeArg {
-    /// Publish policies and carry them out.
-    Full,
-    /// Publish policies only: somebody else carries them out.
-    Policy,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -170,6 +163,12 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         log_format: _,
         log_level: _,
     } = args;
+    if mode == Mode::Observe && install_crds {
+        bail!("--mode observe writes nothing, and --install-crds would");
+    }
+    if mode != Mode::Full && restore_only {
+        bail!("--restore-only is about what is carried out, and only --mode full carries anything out");
+    }
     let purpose = if restore_only { Purpose::RestoreOnly } else { Purpose::BackupAndRestore };
     Ok(app::Options {
         namespace,
@@ -183,10 +182,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
             selector: policy_selector,
             selected_namespaces: policy_namespaces,
         },
-        mode: match mode {
-            ModeArg::Full => Mode::Full,
-            ModeArg::Policy => Mode::Policy,
-        },
+        mode,
         crds: if install_crds { app::crds::Absent::Create } else { app::crds::Absent::Refuse },
         metrics_address,
         download_address,

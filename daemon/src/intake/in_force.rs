@@ -18,6 +18,7 @@ use super::set::{self, Documents, PolicySet};
 use super::source::SourceProblem;
 use super::watch::Update;
 use crate::publish::memory::Memory;
+use crate::publish::mode::Mode;
 use crate::publish::object::Key;
 use crate::publish::report::Notice;
 
@@ -32,6 +33,7 @@ pub struct State {
     pub origin: String,
     pub target: Target,
     pub trust: Trust,
+    pub mode: Mode,
     pub in_force: Option<InForce>,
     /// What the source gives now, in force or not.
     pub latest_revision: Option<String>,
@@ -89,13 +91,14 @@ pub enum Trouble {
 }
 
 impl State {
-    pub fn new(name: SourceName, origin: &Origin, target: Target, left: Left) -> State {
+    pub fn new(name: SourceName, origin: &Origin, target: Target, mode: Mode, left: Left) -> State {
         let Left { memory, notices } = left;
         State {
             name,
             origin: origin.to_string(),
             trust: origin.trust(&target.namespace),
             target,
+            mode,
             in_force: None,
             latest_revision: None,
             trouble: None,

@@ -8,6 +8,7 @@ use holdfast_policy::compile::{self, Target};
 use holdfast_policy::duration::GoDuration;
 use holdfast_policy::objective::Objective;
 use holdfast_policy::problem::Problems;
+use holdfast_policy::unenforced::{Unenforced, unenforced};
 use holdfast_policy::validate::{Trust, ValidPolicySet, ValidSchedule};
 use holdfast_policy::{load_trusted, model};
 
@@ -24,6 +25,8 @@ pub struct PolicySet {
     pub desired: Vec<Desired>,
     pub drift: Drift,
     pub promised: Vec<Promised>,
+    /// What has no effect where a Velero server carries the policies out.
+    pub unenforced: Vec<Unenforced>,
     pub warnings: Problems,
     pub documents: Documents,
 }
@@ -54,6 +57,7 @@ fn compile_now(snapshot: &SourceSnapshot, trust: &Trust, target: &Target) -> Res
         desired,
         drift,
         promised: set.schedules().iter().map(|schedule| promised(schedule, target)).collect(),
+        unenforced: unenforced(&set),
         warnings: set.warnings().clone(),
         documents: documents(&set),
     })

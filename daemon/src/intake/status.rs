@@ -10,9 +10,11 @@ use holdfast_policy::holdfast::policy_set::{
 };
 use holdfast_policy::problem::{Problem, Problems};
 use holdfast_policy::time::from_chrono;
+use holdfast_policy::unenforced::Unenforced;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::in_force::{State, Trouble, Wait};
+use crate::publish::mode::Mode;
 use crate::publish::object::{ALLOW_PRUNE, APPROVE};
 use crate::publish::report::Notice;
 
@@ -44,6 +46,7 @@ pub fn status(
         conditions: conditions(state)
             .into_iter()
             .chain(schedules.condition())
+            .chain(enforced(state))
             .map(|fresh| fresh.into_condition(&before.conditions, generation, now))
             .collect(),
         in_force: state.in_force.as_ref().map(|in_force| InForce {
@@ -242,6 +245,25 @@ fn conditions(state: &State) -> [Fresh; 3] {
             Fresh { kind, holds, reason, message }
         },
     )
+}
+
+/// Whether somebody does what the policies say: a Velero server does not do all of it, and whoever only looks nothing.
+/// Where this daemon carries them out there is no question.
+fn enforced(state: &State) -> Option<Fresh> {
+    let in_force = state.in_force.as_ref()?;
+    let (holds, reason, message) = match (state.mode, in_force.set.unenforced.first()) {
+        (Mode::Full, _) => return None,
+        (Mode::Observe, _) => {
+            (Holds::False, "OnlyObserved", "this daemon writes nothing (--mode observe)".to_owned())
+        }
+        (Mode::Policy, None) => (Holds::True, "ByVelero", "Velero honours all of it".to_owned()),
+        (Mode::Policy, Some(Unenforced { name, policy: _, entry: _, what })) => {
+            let rest = and_more(in_force.set.unenforced.len());
+            let message = format!("{} {name}: `{}` has no effect: {what}{rest}", what.kind(), what.setting());
+            (Holds::False, "IgnoredByVelero", message)
+        }
+    };
+    Some(Fresh { kind: "Enforced", holds, reason, message })
 }
 
 const NO_WORK: (bool, &str, String) = (false, "NothingToDo", String::new());

@@ -62,6 +62,14 @@ pub enum Step {
     Leave(LeaveReason),
 }
 
+/// What a step would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    Create,
+    Change,
+    Remove,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApplyReason {
     Missing,
@@ -109,6 +117,8 @@ pub enum LeaveReason {
     NotPruned,
     /// A ConfigMap of inline rules: runs that need it may still exist.
     MayBeReferredTo,
+    /// It would be dealt with, but this daemon only looks.
+    OnlyObserved(Deed),
 }
 
 pub fn decide(situation: &Situation<'_>, now: DateTime<Utc>) -> Vec<Action> {

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder};
 use tracing::warn;
 
+use super::mode::Mode;
 use super::object::Key;
 
 /// Notes that are remembered so that a repetition is counted and not written again.
@@ -35,15 +36,21 @@ pub enum Weight {
 #[derive(Clone)]
 pub struct Events {
     client: kube::Client,
+    mode: Mode,
     told: Arc<Mutex<HashMap<String, Recorder>>>,
 }
 
 impl Events {
-    pub fn new(client: kube::Client) -> Events {
-        Events { client, told: Arc::default() }
+    pub fn new(client: kube::Client, mode: Mode) -> Events {
+        Events { client, mode, told: Arc::default() }
     }
 
+    /// Does nothing for a daemon that only observes: an event is an object.
     pub async fn send(&self, regarding: &ObjectReference, news: &News) {
+        match self.mode {
+            Mode::Full | Mode::Policy => {}
+            Mode::Observe => return,
+        }
         let News { weight, reason, note } = news;
         let event = Event {
             type_: match weight {

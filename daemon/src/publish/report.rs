@@ -10,9 +10,11 @@ use tracing::{info, warn};
 
 use super::act::Outcome;
 use super::conflict::FieldConflict;
-use super::decide::{ApplyReason, LeaveReason};
+use super::decide::{Action, ApplyReason, Deed, LeaveReason, Step};
 use super::events::{Events, News, Weight, regarding};
 use super::object::{ALLOW_PRUNE, APPROVE, Key, Live};
+
+const LOOKING: &str = "this daemon only looks (--mode observe); publishing would";
 
 /// The outcome of every object that a source asks for or once made.
 #[derive(Debug, Default)]
@@ -41,10 +43,13 @@ pub enum Reason {
     NotPruned,
     PruneHeld,
     TooLate,
+    WouldBeChanged,
+    WouldBeCreated,
+    WouldBeRemoved,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 14] = [
         Reason::AwaitsApproval,
         Reason::BeingDeleted,
         Reason::ClusterHasNoName,
@@ -56,6 +61,9 @@ impl Reason {
         Reason::NotPruned,
         Reason::PruneHeld,
         Reason::TooLate,
+        Reason::WouldBeChanged,
+        Reason::WouldBeCreated,
+        Reason::WouldBeRemoved,
     ];
 
     pub fn name(self) -> &'static str {
@@ -71,6 +79,9 @@ impl Reason {
             Reason::NotPruned => "NotPruned",
             Reason::PruneHeld => "PruneHeld",
             Reason::TooLate => "TooLate",
+            Reason::WouldBeChanged => "WouldBeChanged",
+            Reason::WouldBeCreated => "WouldBeCreated",
+            Reason::WouldBeRemoved => "WouldBeRemoved",
         }
     }
 
@@ -85,7 +96,10 @@ impl Reason {
             | Reason::ClusterHasNoName
             | Reason::Conflict
             | Reason::Failed
-            | Reason::NotOurs => true,
+            | Reason::NotOurs
+            | Reason::WouldBeChanged
+            | Reason::WouldBeCreated
+            | Reason::WouldBeRemoved => true,
             Reason::AwaitsApproval
             | Reason::Drift
             | Reason::NoCompletedBackup
@@ -97,6 +111,22 @@ impl Reason {
 }
 
 impl Report {
+    /// What there is to say where the actions are not carried out.
+    pub fn of_looking(actions: Vec<Action>) -> Report {
+        let reason = |step| match step {
+            Step::Leave(reason) => reason,
+            Step::CreateOnce | Step::CreateRestore { .. } | Step::Apply(ApplyReason::Missing) => {
+                LeaveReason::OnlyObserved(Deed::Create)
+            }
+            Step::Apply(ApplyReason::Changed | ApplyReason::Adopted | ApplyReason::Drifted { .. }) => {
+                LeaveReason::OnlyObserved(Deed::Change)
+            }
+            Step::Prune { .. } => LeaveReason::OnlyObserved(Deed::Remove),
+        };
+        let outcome = |Action { key, step }| (key, Outcome::Left(reason(step)));
+        Report { outcomes: actions.into_iter().map(outcome).collect() }
+    }
+
     /// How many objects were changed in this round.
     pub fn changes(&self) -> usize {
         let changed = |outcome: &&Outcome| match outcome {
@@ -171,6 +201,9 @@ pub fn left(reason: &LeaveReason) -> Option<Notice> {
                  {ALLOW_PRUNE}={word} on their PolicySet"
             ),
         ),
+        LeaveReason::OnlyObserved(Deed::Create) => (Reason::WouldBeCreated, format!("{LOOKING} create it")),
+        LeaveReason::OnlyObserved(Deed::Change) => (Reason::WouldBeChanged, format!("{LOOKING} change it")),
+        LeaveReason::OnlyObserved(Deed::Remove) => (Reason::WouldBeRemoved, format!("{LOOKING} remove it")),
         LeaveReason::NotPruned => {
             (Reason::NotPruned, "no policy asks for it any more; only schedules are removed".to_owned())
         }

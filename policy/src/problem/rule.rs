@@ -90,5 +90,6 @@ rules! {
     RemapUnused Error "remap-unused" "Namespaces that are remapped are restored",
     RestoreApproval Error "restore-approval" "A restore that updates objects is approved by a person",
     NoBackups Warning "no-backups" "A backup policy has schedules or backups",
+    Unenforced Warning "unenforced" "Velero honours what policies say that it carries out",
     Untrusted Error "untrusted" "Sources outside Holdfast's namespace stay in their own",
 }

@@ -32,7 +32,7 @@ fn every_rule_is_broken_by_some_input() {
         .collect();
     let missing: Vec<&str> =
         Rule::ALL.iter().filter(|rule| !seen.contains(rule)).map(|rule| rule.code()).collect();
-    assert_eq!(missing, ["untrusted"], "a test of its own breaks that");
+    assert_eq!(missing, ["unenforced", "untrusted"], "tests of their own break these");
 }
 
 #[test]
@@ -41,6 +41,15 @@ fn a_source_outside_holdfasts_namespace_stays_in_its_own() {
     let file = SourceFile::new("tenant.yaml", std::fs::read_to_string(&path).unwrap());
     let trust = Trust::Namespace("tenant".to_owned());
     let problems = load_trusted(&[file], &trust).unwrap_err();
+    committed::compare(&path.with_extension("txt"), &problems.render(Format::Text));
+}
+
+#[test]
+fn what_velero_ignores_is_told_where_it_carries_policies_out() {
+    let path = Path::new(FOLDER).join("velero/ignored.yaml");
+    let file = SourceFile::new("ignored.yaml", std::fs::read_to_string(&path).unwrap());
+    let problems = holdfast_policy::check_for_velero(&[file]);
+    assert!(problems.iter().all(|problem| problem.rule == Rule::Unenforced || problem.rule == Rule::DayRule));
     committed::compare(&path.with_extension("txt"), &problems.render(Format::Text));
 }
 

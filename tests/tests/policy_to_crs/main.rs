@@ -3,6 +3,7 @@
 mod config_maps;
 mod directories;
 mod events;
+mod modes;
 mod once;
 mod stage;
 mod status;

@@ -1,0 +1,12 @@
+//! Who carries out what policies ask for.
+
+/// What `holdfast run --mode` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Publish policies and carry them out.
+    Full,
+    /// Publish policies only: a Velero server carries them out.
+    Policy,
+    /// Write nothing but PolicySets, which tell what would be published.
+    Observe,
+}
