@@ -15,6 +15,7 @@ pub mod objective;
 pub mod ownership;
 pub mod parse;
 pub mod problem;
+pub mod resource_policy;
 pub mod retention;
 pub mod schema;
 pub mod time;

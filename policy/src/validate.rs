@@ -33,7 +33,9 @@ use crate::parse::{Findings, RawDocument};
 pub use set::{
     BackupContent, Origin, ValidBackup, ValidLocation, ValidPolicySet, ValidRestore, ValidSchedule,
 };
+pub(crate) use glob::namespace as namespace_pattern;
 pub use trust::Trust;
+pub(crate) use volumes::{VOLUME_TYPES, capacity_range, quantity};
 
 /// A document as its type, and where it stands.
 pub(crate) struct Typed<S> {

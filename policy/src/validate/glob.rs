@@ -1,7 +1,7 @@
 //! Globs of namespaces and resources: whether they can match anything, and what they match.
 
 /// Why no namespace's name can match.
-pub(super) fn namespace(pattern: &str) -> Result<(), String> {
+pub(crate) fn namespace(pattern: &str) -> Result<(), String> {
     if pattern.is_empty() {
         return Err("is empty".to_owned());
     }

@@ -9,7 +9,7 @@ use crate::parse::{Findings, Path, RawDocument};
 use crate::problem::{Rule, suggest};
 
 /// Types that volumes of pods and PersistentVolumes have. Velero accepts others, which never match.
-const VOLUME_TYPES: [&str; 29] = [
+pub(crate) const VOLUME_TYPES: [&str; 29] = [
     "awsElasticBlockStore",
     "azureDisk",
     "azureFile",
@@ -111,7 +111,8 @@ fn check_rule(rule: &VolumeRule, path: &Path, raw: &RawDocument, findings: &mut 
     }
 }
 
-fn capacity_range(text: &str) -> Result<(), String> {
+/// A range of sizes in bytes, from and to; an absent bound is none.
+pub(crate) fn capacity_range(text: &str) -> Result<(Option<f64>, Option<f64>), String> {
     let Some((low, high)) = text.split_once(',') else {
         return Err("has no comma".to_owned());
     };
@@ -122,11 +123,12 @@ fn capacity_range(text: &str) -> Result<(), String> {
     let high = quantity(high.trim())?;
     match (low, high) {
         (Some(low), Some(high)) if high < low && high != 0.0 => Err("ends below its start".to_owned()),
-        (Some(_) | None, Some(_) | None) => Ok(()),
+        (Some(_) | None, Some(_) | None) => Ok((low, high)),
     }
 }
 
-fn quantity(text: &str) -> Result<Option<f64>, String> {
+/// A quantity as Kubernetes writes it, in its base unit.
+pub(crate) fn quantity(text: &str) -> Result<Option<f64>, String> {
     if text.is_empty() {
         return Ok(None);
     }
