@@ -39,6 +39,7 @@ mod downloads;
 pub mod listen;
 mod parts;
 mod stall;
+mod volume_policies;
 
 use listen::Health;
 pub use listen::ListenAddress;
@@ -68,6 +69,8 @@ pub struct Options {
     pub default_item_operation_timeout: GoDuration,
     pub default_backup_storage_location: String,
     pub first_run: FirstRun,
+    /// The ConfigMap whose volume policies every backup gets.
+    pub global_volume_policies: Option<String>,
     pub clock: Clock,
 }
 
@@ -83,6 +86,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let client = connect(options.kubeconfig.as_deref()).await?;
     require_namespace(&client, &options.namespace).await?;
     let kinds = crds::ensure(&client, options.crds).await?;
+    volume_policies::require(&client, &options.namespace, options.global_volume_policies.as_deref()).await?;
     let cluster_name = cluster_name::find(&client, options.cluster_name.as_deref()).await?;
 
     let mut parts = Parts::new(stop.clone());
@@ -260,6 +264,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
             item_operation_timeout: options.default_item_operation_timeout,
             ..Defaults::default()
         },
+        global_policies: options.global_volume_policies.clone(),
     };
     let restore = restore::Controller {
         namespace: namespace.clone(),

@@ -81,8 +81,9 @@ impl ResourcePolicy {
             }
         }
         let mut report = |invalid| found.push(invalid);
-        let cluster_scoped =
-            cluster_scoped_filter_policy.map(|raw| filters::cluster_scoped(raw, &mut report)).unwrap_or_default();
+        let cluster_scoped = cluster_scoped_filter_policy
+            .map(|raw| filters::cluster_scoped(raw, &mut report))
+            .unwrap_or_default();
         let namespaced = filters::namespaced(namespaced_filter_policies, &mut report);
         if found.is_empty() {
             Ok(Self { include_exclude, volume_policies: policies, cluster_scoped, namespaced })

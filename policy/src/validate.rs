@@ -30,10 +30,10 @@ use crate::model::{
 };
 use crate::parse::{Findings, RawDocument};
 
+pub(crate) use glob::namespace as namespace_pattern;
 pub use set::{
     BackupContent, Origin, ValidBackup, ValidLocation, ValidPolicySet, ValidRestore, ValidSchedule,
 };
-pub(crate) use glob::namespace as namespace_pattern;
 pub use trust::Trust;
 pub(crate) use volumes::{VOLUME_TYPES, capacity_range, quantity};
 

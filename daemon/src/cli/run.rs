@@ -86,6 +86,9 @@ pub struct Args {
     /// The location of backups that name none, where no location is marked as the default.
     #[arg(long, default_value = "default")]
     default_backup_storage_location: String,
+    /// A ConfigMap in Holdfast's namespace whose volume policies every backup gets, behind its own.
+    #[arg(long, value_name = "NAME")]
+    global_backup_volume_policies_configmap: Option<String>,
     /// Whether a schedule that does not say skips its first backup.
     #[arg(long)]
     schedule_skip_immediately: bool,
@@ -159,6 +162,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         default_backup_ttl,
         default_item_operation_timeout,
         default_backup_storage_location,
+        global_backup_volume_policies_configmap,
         schedule_skip_immediately,
         log_format: _,
         log_level: _,
@@ -199,6 +203,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         default_item_operation_timeout,
         default_backup_storage_location,
         first_run: if schedule_skip_immediately { FirstRun::Skip } else { FirstRun::AtOnce },
+        global_volume_policies: global_backup_volume_policies_configmap,
         clock: clock::system(),
     })
 }

@@ -46,6 +46,8 @@ pub struct Controller {
     pub left_alone: BTreeSet<velero::BackupPhase>,
     pub on_restart: OnRestart,
     pub defaults: Defaults,
+    /// The ConfigMap whose volume policies every backup gets.
+    pub global_policies: Option<String>,
 }
 
 /// What this process has under way.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive;
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster};
-use crate::engine::run_log::{self, RunKind, RunLog};
+use crate::engine::run_log::{self, Place, RunKind, RunLog};
 use crate::engine::select::{self, Selection};
 use crate::store::{self, BackupStore};
 
@@ -20,12 +20,15 @@ mod files;
 mod hooks;
 mod items;
 mod ledger;
+mod policy;
 mod prepare;
 mod progress;
 mod upload;
 mod volume_info;
+mod volume_verdict;
 
 pub use existing::existing_namespaces;
+pub use policy::{PolicySource, PolicySources, ReadError};
 pub use prepare::{Defaults, Environment, KubernetesVersion, Prepared, prepare};
 pub use progress::Progress;
 
@@ -70,6 +73,10 @@ pub enum Error {
     Discover(#[source] cluster::Error),
     #[error("cannot list the cluster's namespaces")]
     Namespaces(#[from] existing::Error),
+    #[error("cannot read the backup's resource policy")]
+    ReadPolicy(#[from] ReadError),
+    #[error("invalid resource policies: {0}")]
+    Policy(String),
     #[error("cannot resolve the backup's filters")]
     Select(#[from] select::Error),
     #[error("invalid backup hooks")]
@@ -111,9 +118,15 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
     let log = RunLog::start(RunKind::Backup, &namespace, name, clock)?;
     log.info("Starting backup", &[]);
 
+    // Read again: what was validated may have changed since, and a run may be one that is taken up again.
+    let sources = PolicySources::read(&cluster, &backup, policy::global_of(&backup)).await?;
+    let policy = sources.parse().map_err(|problems| Error::Policy(problems.join("; ")))?;
     let discovery = cluster.discover().await.map_err(Error::Discover)?;
     let existing = existing_namespaces(&cluster).await?;
-    let selection = Selection::new(&backup.spec, &discovery, &existing)?;
+    let selection = Selection::under(&backup.spec, &policy, &discovery, &existing)?;
+    for warning in selection.fine.warnings() {
+        log.warning(Place::Velero, warning.as_str());
+    }
     let resolve = |name: &str| discovery.resolve(name).map(|resource| resource.group_resource());
     let rules = crate::hooks::backup::Rules::new(&backup.spec.hooks, resolve)?;
     let upload = Upload::begin(&store, name, started).await?;
@@ -124,6 +137,7 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
         discovery: &discovery,
         existing: &existing,
         selection: &selection,
+        policy: &policy,
         ordered: &backup.spec.ordered_resources,
         log: &log,
         writer,
@@ -142,6 +156,7 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
     }
     let Collector { writer, ledger, volumes, hooks, .. } = collector;
     let archive = upload.end(writer, collected).await?;
+    volumes.report_uncopied(&log);
 
     let items = ledger.started();
     log.info(&format!("Backed up a total of {items} items"), &[]);

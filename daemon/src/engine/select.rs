@@ -6,12 +6,16 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_policy::resource_policy::ResourcePolicy;
 use holdfast_policy::velero;
 use k8s_openapi::api::core::v1::Namespace;
+
+use fine::Word;
 
 use crate::cluster::{Discovery, Resource};
 
 mod complete;
+mod fine;
 mod labels;
 mod namespaces;
 mod object;
@@ -23,6 +27,7 @@ mod rule;
 mod verdict;
 
 pub use complete::{SNAPSHOT_CONTENTS, SNAPSHOTS, complete_filters};
+pub use fine::FineFilters;
 pub use labels::LabelFilter;
 pub use namespaces::{NamespaceFilter, check_name};
 pub use object::{Object, ObjectError, namespaces_of};
@@ -88,19 +93,61 @@ pub struct Selection {
     pub namespaces: NamespaceFilter,
     pub resources: ResourceFilter,
     pub labels: LabelFilter,
+    pub fine: FineFilters,
 }
 
 impl Selection {
+    /// Without a resource policy.
     pub fn new(
         spec: &velero::BackupSpec,
         discovery: &Discovery,
         existing: &[NamespaceFacts],
     ) -> Result<Self, Error> {
+        Self::under(spec, &ResourcePolicy::default(), discovery, existing)
+    }
+
+    pub fn under(
+        spec: &velero::BackupSpec,
+        policy: &ResourcePolicy,
+        discovery: &Discovery,
+        existing: &[NamespaceFacts],
+    ) -> Result<Self, Error> {
         let names: Vec<&str> = existing.iter().map(|namespace| namespace.name.as_str()).collect();
         let namespaces = NamespaceFilter::new(&spec.included_namespaces, &spec.excluded_namespaces, &names);
-        let resources = ResourceFilter::new(spec, discovery, namespaces.reach());
+        let resources = ResourceFilter::new(spec, &policy.include_exclude, discovery, namespaces.reach());
         let labels = LabelFilter::new(spec.label_selector.as_ref(), &spec.or_label_selectors)?;
-        Ok(Self { namespaces, resources, labels })
+        let fine = FineFilters::new(policy, discovery)?;
+        Ok(Self { namespaces, resources, labels, fine })
+    }
+
+    /// The lists by which a type is collected in one place: the `labelSelector` parameter of each, None for all
+    /// objects. None of them where nothing is wanted.
+    pub fn queries(&self, resource: &Resource, namespace: Option<&str>) -> Vec<Option<String>> {
+        match self.fine.word(resource, namespace) {
+            Word::None => self.labels.queries(),
+            Word::Never => Vec::new(),
+            Word::Only(kinds) => kinds.labels.queries(),
+        }
+    }
+
+    /// Whether an object of an included namespace, or of none, is collected by its type and labels.
+    pub fn takes(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        labels: impl FnOnce() -> BTreeMap<String, String>,
+    ) -> bool {
+        match self.fine.word(resource, namespace) {
+            Word::None => self.labels.is_everything() || self.labels.matches(&labels()),
+            Word::Never => false,
+            Word::Only(kinds) => {
+                let labels = labels();
+                // A list of the whole cluster is asked for with the Backup's own selectors.
+                let by_own =
+                    !resource.namespaced || !self.namespaces.is_open() || self.labels.matches(&labels);
+                by_own && kinds.match_labels(&labels)
+            }
+        }
     }
 
     /// Whether an object that an action asks for may come along.

@@ -138,7 +138,9 @@ impl RawSelector {
                     return Err(format!("the selector's operator {operator} of label {key:?} needs values"));
                 }
                 ("Exists" | "DoesNotExist", false) => {
-                    return Err(format!("the selector's operator {operator} of label {key:?} takes no values"));
+                    return Err(format!(
+                        "the selector's operator {operator} of label {key:?} takes no values"
+                    ));
                 }
                 (other, _) => {
                     return Err(format!(

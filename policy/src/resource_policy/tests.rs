@@ -30,7 +30,8 @@ fn claimed(volume: Volume, claim: Value) -> Volume {
 
 /// Whether a policy with these conditions matches.
 fn holds(conditions: Value, volume: &Volume) -> bool {
-    let text = json!({"version": "v1", "volumePolicies": [{"conditions": conditions, "action": {"type": "skip"}}]});
+    let text =
+        json!({"version": "v1", "volumePolicies": [{"conditions": conditions, "action": {"type": "skip"}}]});
     parse(&text.to_string()).unwrap().volume_policy(volume).is_some()
 }
 

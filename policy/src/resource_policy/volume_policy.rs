@@ -32,11 +32,7 @@ enum Condition {
 impl VolumePolicy {
     pub(super) fn new(raw: RawVolumePolicy) -> Result<Self, String> {
         let RawVolumePolicy { conditions, action } = raw;
-        Ok(Self {
-            conditions: checked(conditions)?,
-            action: action.action,
-            parameters: action.parameters,
-        })
+        Ok(Self { conditions: checked(conditions)?, action: action.action, parameters: action.parameters })
     }
 
     /// Whether all conditions hold of a volume.
@@ -106,7 +102,8 @@ impl Condition {
                 .is_some_and(|found| is(&wanted.server, &found.server) && is(&wanted.path, &found.path)),
             Self::Csi(wanted) => volume.csi.as_ref().is_some_and(|found| {
                 let attributes = &wanted.volume_attributes;
-                let equal = |(key, value): (&String, &String)| found.volume_attributes.get(key) == Some(value);
+                let equal =
+                    |(key, value): (&String, &String)| found.volume_attributes.get(key) == Some(value);
                 is(&wanted.driver, &found.driver) && attributes.iter().all(equal)
             }),
             Self::Source(names) => {

@@ -2,6 +2,7 @@
 
 mod custom_resources;
 mod files;
+mod resource_policy;
 mod runs;
 mod selection;
 mod verdicts;

@@ -11,7 +11,7 @@ use holdfast::archive::{self, Index, Limits};
 use holdfast::clock;
 use holdfast::cluster::Cluster;
 use holdfast::engine::backup::{
-    self, BackupRun, Defaults, Environment, KubernetesVersion, Outcome, Prepared, Progress,
+    self, BackupRun, Defaults, Environment, KubernetesVersion, Outcome, PolicySources, Prepared, Progress,
     existing_namespaces,
 };
 use holdfast::store::{BackupStore, LocationSettings};
@@ -28,6 +28,8 @@ pub(crate) struct Bench {
     pub(crate) store: BackupStore,
     location: BackupStorageLocation,
     folder: tempfile::TempDir,
+    /// The namespace of the Backups.
+    home: String,
 }
 
 /// A backup that ran.
@@ -39,6 +41,11 @@ pub(crate) struct Ran {
 
 impl Bench {
     pub(crate) async fn new(testbed: &Testbed) -> anyhow::Result<Self> {
+        Self::at_home_in(testbed, "velero").await
+    }
+
+    /// The same, with Backups and what they refer to in this namespace.
+    pub(crate) async fn at_home_in(testbed: &Testbed, home: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("making a folder for the bucket")?;
         std::fs::create_dir(folder.path().join("backups")).context("making the bucket")?;
         let location: BackupStorageLocation = serde_json::from_value(json!({
@@ -52,18 +59,20 @@ impl Bench {
         }))?;
         let settings = LocationSettings::parse("default", &location.spec, None, None)?;
         let store = BackupStore::open(&settings).await?;
-        Ok(Self { cluster: Cluster::new(testbed.client()?), store, location, folder })
+        Ok(Self { cluster: Cluster::new(testbed.client()?), store, location, folder, home: home.to_owned() })
     }
 
     /// The Backup as its controller would start it.
     pub(crate) async fn prepare(&self, name: &str, spec: Value) -> anyhow::Result<Backup> {
-        let backup = json!({"metadata": {"name": name, "namespace": "velero"}, "spec": spec});
+        let backup = json!({"metadata": {"name": name, "namespace": self.home}, "spec": spec});
         let backup = serde_json::from_value(backup).context("reading the Backup")?;
+        let policies = PolicySources::read(&self.cluster, &backup, None).await?;
         let environment = Environment {
             locations: std::slice::from_ref(&self.location),
             namespaces: &existing_namespaces(&self.cluster).await?,
             kubernetes: &KubernetesVersion::default(),
             defaults: &Defaults::default(),
+            policies: &policies,
         };
         match backup::prepare(&backup, environment, clock::system()()) {
             Prepared::Ready(backup) => Ok(backup),

@@ -1,6 +1,6 @@
 //! The backups that Velero 1.18.3 made of the sample cluster, made again: the same objects are chosen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -12,6 +12,7 @@ use kube::{Api, ResourceExt};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
 
+use crate::resource_policy::create_policy;
 use crate::runs::{Bench, Ran};
 use crate::verdicts::verdicts_agree_with_backups;
 
@@ -146,6 +147,7 @@ async fn backups_choose_what_velero_chose() {
     the_whole_cluster_comes_along(&bench).await.unwrap();
     missing_namespaces_are_errors_where_namespaces_are_collected(&bench).await.unwrap();
     verdicts_agree_with_backups(&bench).await.unwrap();
+    volumes_that_a_policy_skips_are_told_as_velero_tells_them(&testbed).await.unwrap();
 }
 
 async fn ordered_items_come_first(bench: &Bench) -> anyhow::Result<()> {
@@ -219,5 +221,40 @@ async fn missing_namespaces_are_errors_where_namespaces_are_collected(bench: &Be
     assert_eq!((ran.outcome.errors, items), (0, expected));
     let ran = bench.run("no-match", json!({"includedNamespaces": ["nothing-*"]})).await?;
     assert_eq!((ran.outcome.errors, ran.outcome.items), (0, 0));
+    Ok(())
+}
+
+async fn volumes_that_a_policy_skips_are_told_as_velero_tells_them(testbed: &Testbed) -> anyhow::Result<()> {
+    let home = testbed.namespace("policies").await?;
+    let text = "version: v1\nvolumePolicies:\n- conditions: {storageClass: [slow]}\n  action: {type: skip}\n";
+    create_policy(&testbed.client()?, &home, "vol-policy", text).await?;
+    let bench = Bench::at_home_in(testbed, &home).await?;
+    let spec = json!({
+        "includedNamespaces": ["shop"],
+        "includedResources": ["pods", "pvc", "pv"],
+        "includeClusterResources": true,
+        "resourcePolicy": {"kind": "configmap", "name": "vol-policy"},
+    });
+    let (ran, items, expected) = again(&bench, "gold-policy", spec).await?;
+    assert_eq!(items, expected);
+    let by_volume = |entries: Value| -> BTreeMap<String, Value> {
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        entries.into_iter().map(|entry| (entry["pvName"].to_string(), entry)).collect()
+    };
+    let mut told = by_volume(ran.json("volumeinfo.json.gz")?);
+    let mut expected = by_volume(velero_bucket::volume_info("gold-policy")?);
+    for entries in [&mut told, &mut expected] {
+        for entry in entries.values_mut() {
+            let reason = entry["skippedReason"].as_str().unwrap_or_default();
+            // Which of several pods comes first is chance.
+            let (before, after) = match reason.split_once(" in pod ") {
+                Some((before, after)) => (before, after.split_once(';').map_or("", |(_, rest)| rest)),
+                None => (reason, ""),
+            };
+            entry["skippedReason"] = json!(format!("{before}|{after}"));
+        }
+    }
+    assert_eq!(told, expected);
+    assert_eq!((ran.outcome.errors, ran.outcome.warnings), (0, 0));
     Ok(())
 }

@@ -9,7 +9,9 @@ use holdfast_policy::velero::{BackupPhase, BackupProgress};
 use kube::ResourceExt;
 
 use crate::controllers::watched;
-use crate::engine::backup::{Environment, KubernetesVersion, Prepared, existing_namespaces, prepare};
+use crate::engine::backup::{
+    Environment, KubernetesVersion, PolicySources, Prepared, ReadError, existing_namespaces, prepare,
+};
 
 use super::decide::{Decision, OrphanDecision, Step};
 use super::run::{self, Attempt, Completion, End};
@@ -23,6 +25,8 @@ pub(super) enum Error {
     Namespaces { source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot ask the cluster for its version")]
     Version { source: Box<kube::Error> },
+    #[error("cannot read its resource policy")]
+    Policy(#[from] ReadError),
     #[error("its location is gone")]
     LocationGone,
     #[error("its metadata is not in the bucket: {reason}")]
@@ -86,11 +90,14 @@ async fn start(controller: &Controller, registry: &Registry, backup: &velero::Ba
         KubernetesVersion { git_version: version.git_version, major: version.major, minor: version.minor };
     let locations: Vec<velero::BackupStorageLocation> =
         controller.locations.all().iter().map(|location| location.as_ref().clone()).collect();
+    let policies =
+        PolicySources::read(&controller.cluster, backup, controller.global_policies.as_deref()).await?;
     let environment = Environment {
         locations: &locations,
         namespaces: &namespaces,
         kubernetes: &kubernetes,
         defaults: &controller.defaults,
+        policies: &policies,
     };
     match prepare(backup, environment, (controller.clock)()) {
         Prepared::Invalid(after) => {

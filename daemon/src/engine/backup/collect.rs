@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use holdfast_policy::resource_policy::ResourcePolicy;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
@@ -38,6 +39,7 @@ pub(super) struct Collector<'a> {
     pub(super) discovery: &'a Discovery,
     pub(super) existing: &'a [NamespaceFacts],
     pub(super) selection: &'a Selection,
+    pub(super) policy: &'a ResourcePolicy,
     pub(super) ordered: &'a BTreeMap<String, String>,
     pub(super) log: &'a RunLog,
     pub(super) writer: Writer,
@@ -71,7 +73,7 @@ impl Collector<'_> {
         let subject = Subject::new(&listing.resource);
         self.collect_ordered(&subject).await?;
         for namespace in &listing.namespaces {
-            for label_selector in self.selection.labels.queries() {
+            for label_selector in self.selection.queries(&listing.resource, namespace.as_deref()) {
                 let scope = ListScope { namespace: namespace.clone(), label_selector, page_size: PAGE_SIZE };
                 self.collect_list(&subject, scope).await?;
             }
@@ -123,6 +125,13 @@ impl Collector<'_> {
             if !self.selection.namespaces.includes(namespace) {
                 return Ok(());
             }
+            // Labels were asked for by the list itself, unless a policy has further ones for the namespace.
+            let selection = self.selection;
+            if !selection.fine.is_empty()
+                && !selection.takes(subject.resource, Some(namespace), || item_labels(&item))
+            {
+                return Ok(());
+            }
             self.ledger.enter_namespace(namespace);
         }
         match self.settle(subject, item).await? {
@@ -163,7 +172,8 @@ impl Collector<'_> {
             return Ok(None);
         }
         let item = self.cluster.get(subject.resource, namespace, name).await?;
-        Ok(item.filter(|item| self.selection.labels.matches(&item_labels(item))))
+        let chosen = |item: &Item| self.selection.takes(subject.resource, namespace, || item_labels(item));
+        Ok(item.filter(chosen))
     }
 
     /// Stores the Namespace objects that are chosen by name or label; gives those that wait for an object.

@@ -26,7 +26,7 @@ pub(super) async fn put(
         (BackupFile::Logs, log.log_gz),
         (BackupFile::Results, log.results_gz),
         (BackupFile::ResourceList, resource_list),
-        (BackupFile::VolumeInfo, archive::gzip_json(&volumes.entries())?),
+        (BackupFile::VolumeInfo, archive::gzip_json(&volumes.entries(ledger))?),
         (BackupFile::ItemOperations, archive::gzip_json(&empty)?),
         (BackupFile::PodVolumeBackups, archive::gzip_json(&nothing)?),
         (BackupFile::VolumeSnapshots, archive::gzip_json(&nothing)?),

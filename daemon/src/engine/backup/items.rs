@@ -5,6 +5,7 @@ use futures::future::BoxFuture;
 
 use super::Error;
 use super::collect::Collector;
+use super::{volume_info, volume_verdict};
 use crate::actions::backup::{self as actions, Action, Bindings, Context, ItemReference, Needs};
 use crate::archive::{self, ItemPath};
 use crate::cluster::{self, Item, ListScope, Resource};
@@ -50,6 +51,8 @@ pub(super) enum ItemError {
     Fetch { group_resource: &'static str, name: String, source: cluster::Error },
     #[error("cannot back up {group_resource} {name}: {source}")]
     Additional { group_resource: &'static str, name: String, source: Box<ItemError> },
+    #[error(transparent)]
+    VolumePolicy(#[from] volume_verdict::Error),
     #[error("{0}")]
     Name(archive::UnusableName),
     /// The run cannot go on.
@@ -105,8 +108,19 @@ impl Collector<'_> {
         }
     }
 
+    fn reason_to_leave(&self, subject: &Subject<'_>, item: &Item) -> Option<&'static str> {
+        if item.excluded {
+            return Some("Excluding item because it has label velero.io/exclude-from-backup=true");
+        }
+        let fine = &self.selection.fine;
+        if !fine.is_empty() && !fine.admit_name(subject.resource, item.namespace.as_deref(), &item.name) {
+            return Some("Excluding item because the resource policy leaves its name out");
+        }
+        item.deleting.then_some("Skipping item because it's being deleted.")
+    }
+
     async fn store(&self, subject: &Subject<'_>, item: Item) -> Result<Stored, ItemError> {
-        if let Some(reason) = reason_to_leave(&item) {
+        if let Some(reason) = self.reason_to_leave(subject, &item) {
             self.log_left_out(reason, &subject.group_resource, &item.name, item.namespace.as_deref());
             return Ok(Stored::No);
         }
@@ -115,10 +129,14 @@ impl Collector<'_> {
         }
         match subject.role {
             Role::Pod => {
-                self.meet_pod(&item)?;
+                self.meet_pod(&item).await?;
                 return self.put_with_hooks(subject, item).await;
             }
-            Role::Volume => self.volumes.meet_volume(&item)?,
+            Role::Volume => {
+                let claim = volume_info::claim_of(&item)?;
+                let verdict = self.judge_volume(&item, claim.as_ref()).await?;
+                self.volumes.meet_volume(&item, verdict)?;
+            }
             Role::Other => {}
         }
         self.put(subject, item).await
@@ -193,10 +211,10 @@ impl Collector<'_> {
         })
     }
 
-    fn meet_pod(&self, pod: &Item) -> Result<(), serde_json::Error> {
-        for volume in self.volumes.meet_pod(pod)? {
-            let message =
-                Message::new("File system backup of volumes is not done by this version of Holdfast");
+    async fn meet_pod(&self, pod: &Item) -> Result<(), ItemError> {
+        let verdicts = self.judge_pod_volumes(pod).await?;
+        for volume in self.volumes.meet_pod(pod, &verdicts)? {
+            let message = Message::new(volume_info::NO_FILE_BACKUP);
             let what = format!("volume {volume}");
             let message = message.resource("pods").name(&pod.name).cause(&what);
             self.log.error(Place::of(pod.namespace.as_deref()), message);
@@ -227,13 +245,6 @@ impl Collector<'_> {
             [("name", name), ("namespace", namespace.unwrap_or_default()), ("resource", group_resource)];
         self.log.info(reason, &fields);
     }
-}
-
-fn reason_to_leave(item: &Item) -> Option<&'static str> {
-    if item.excluded {
-        return Some("Excluding item because it has label velero.io/exclude-from-backup=true");
-    }
-    item.deleting.then_some("Skipping item because it's being deleted.")
 }
 
 fn explain(refusal: Refusal) -> &'static str {

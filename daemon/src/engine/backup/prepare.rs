@@ -6,7 +6,8 @@ use holdfast_policy::duration::GoDuration;
 use holdfast_policy::time::from_chrono;
 use holdfast_policy::velero::{self, AccessMode, Backup, BackupPhase, BackupSpec, LocationPhase, labels};
 
-use crate::engine::select::{NamespaceFacts, complete_filters};
+use super::policy::{self, PolicySources};
+use crate::engine::select::{NamespaceFacts, ResourceFilter, complete_filters};
 
 mod filters;
 
@@ -23,6 +24,7 @@ pub struct Environment<'a> {
     pub namespaces: &'a [NamespaceFacts],
     pub kubernetes: &'a KubernetesVersion,
     pub defaults: &'a Defaults,
+    pub policies: &'a PolicySources,
 }
 
 /// What the API server says it is.
@@ -79,7 +81,9 @@ pub fn prepare(backup: &Backup, environment: Environment<'_>, now: DateTime<Utc>
     complete_metadata(&mut backup, &location, environment);
     let mut problems = location_problems(&location, environment.locations);
     problems.extend(filters::problems(&backup.spec));
-    problems.extend(other_problems(&backup.spec));
+    problems.extend(ttl_problem(&backup.spec));
+    let is_joint = ResourceFilter::is_joint(&backup.spec);
+    problems.extend(policy::problems(&backup.spec, environment.policies, is_joint));
 
     let status = &mut backup.status;
     status.version = 1;
@@ -99,7 +103,7 @@ pub fn prepare(backup: &Backup, environment: Environment<'_>, now: DateTime<Utc>
 
 /// Fills in what the spec leaves open; gives the time to live.
 fn complete_spec(spec: &mut BackupSpec, environment: Environment<'_>) -> GoDuration {
-    let Environment { locations, namespaces, kubernetes: _, defaults } = environment;
+    let Environment { locations, namespaces, kubernetes: _, defaults, policies: _ } = environment;
     let ttl = spec.ttl_or(defaults.ttl);
     spec.ttl = Some(ttl);
     spec.csi_snapshot_timeout = Some(spec.csi_snapshot_timeout_or(defaults.csi_snapshot_timeout));
@@ -137,6 +141,15 @@ fn complete_metadata(backup: &mut Backup, location: &str, environment: Environme
     ] {
         annotations.insert(key.into(), value.clone());
     }
+    match environment.policies.global.name() {
+        Some(name) => {
+            annotations.insert(labels::GLOBAL_VOLUME_POLICY.into(), name.to_owned());
+        }
+        // Written by hand, or by a server that had one.
+        None => {
+            annotations.remove(labels::GLOBAL_VOLUME_POLICY);
+        }
+    }
 }
 
 fn location_problems(name: &str, locations: &[velero::BackupStorageLocation]) -> Vec<String> {
@@ -162,194 +175,10 @@ fn location_problems(name: &str, locations: &[velero::BackupStorageLocation]) ->
     problems
 }
 
-fn other_problems(spec: &BackupSpec) -> Vec<String> {
-    let mut problems = Vec::new();
-    if let Some(ttl) = spec.ttl.filter(|ttl| ttl.is_negative()) {
-        problems.push(format!("invalid ttl {ttl}: it must not be negative"));
-    }
-    let policy = spec.resource_policy.as_ref().filter(|policy| policy.kind.eq_ignore_ascii_case("configmap"));
-    if let Some(policy) = policy {
-        // Running without the policy would take, or leave out, what the user decided otherwise about.
-        problems.push(format!(
-            "invalid resource policies: this version of Holdfast does not support ConfigMap {}",
-            policy.name
-        ));
-    }
-    problems
+fn ttl_problem(spec: &BackupSpec) -> Option<String> {
+    let ttl = spec.ttl.filter(|ttl| ttl.is_negative())?;
+    Some(format!("invalid ttl {ttl}: it must not be negative"))
 }
 
 #[cfg(test)]
-mod tests {
-    use holdfast_policy::velero::BackupStorageLocation;
-    use pretty_assertions::assert_eq;
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::engine::select::{SNAPSHOT_CONTENTS, SNAPSHOTS};
-
-    fn location(name: &str, spec: Value, status: Value) -> BackupStorageLocation {
-        let mut full = json!({"provider": "local", "objectStorage": {"bucket": "b"}});
-        full.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        serde_json::from_value(json!({"metadata": {"name": name}, "spec": full, "status": status})).unwrap()
-    }
-
-    fn locations() -> Vec<BackupStorageLocation> {
-        vec![
-            location("default", json!({}), json!({"phase": "Available"})),
-            location("second", json!({"accessMode": "ReadOnly"}), json!({"phase": "Available"})),
-            location("away", json!({}), json!({"phase": "Unavailable", "message": "no such host"})),
-        ]
-    }
-
-    fn prepared(spec: Value, locations: &[BackupStorageLocation]) -> Prepared {
-        let backup = json!({"metadata": {"name": "b1", "namespace": "velero"}, "spec": spec});
-        let quiet = NamespaceFacts {
-            name: "quiet".into(),
-            labels: [("velero.io/exclude-from-backup".into(), "true".into())].into(),
-            active: true,
-        };
-        let kubernetes =
-            KubernetesVersion { git_version: "v1.36.3".into(), major: "1".into(), minor: "36".into() };
-        let environment = Environment {
-            locations,
-            namespaces: &[quiet],
-            kubernetes: &kubernetes,
-            defaults: &Defaults::default(),
-        };
-        let now = "2026-05-01T10:00:00Z".parse().unwrap();
-        prepare(&serde_json::from_value(backup).unwrap(), environment, now)
-    }
-
-    fn ready(spec: Value) -> Backup {
-        match prepared(spec, &locations()) {
-            Prepared::Ready(backup) => backup,
-            Prepared::Invalid(backup) => panic!("{:?}", backup.status.validation_errors),
-        }
-    }
-
-    fn errors(spec: Value) -> Vec<String> {
-        match prepared(spec, &locations()) {
-            Prepared::Ready(backup) => panic!("{backup:?}"),
-            Prepared::Invalid(backup) => {
-                assert_eq!(backup.status.phase, Some(BackupPhase::FailedValidation));
-                assert_eq!(backup.status.start_timestamp, None);
-                assert!(backup.status.expiration.is_some());
-                backup.status.validation_errors
-            }
-        }
-    }
-
-    #[test]
-    fn an_empty_spec_is_completed_as_velero_completes_it() {
-        assert_eq!(
-            serde_json::to_value(ready(json!({}))).unwrap(),
-            json!({
-                "apiVersion": "velero.io/v1",
-                "kind": "Backup",
-                "metadata": {
-                    "name": "b1",
-                    "namespace": "velero",
-                    "labels": {"velero.io/storage-location": "default"},
-                    "annotations": {
-                        "velero.io/resource-timeout": "10m0s",
-                        "velero.io/source-cluster-k8s-gitversion": "v1.36.3",
-                        "velero.io/source-cluster-k8s-major-version": "1",
-                        "velero.io/source-cluster-k8s-minor-version": "36",
-                    },
-                },
-                "spec": {
-                    "includedNamespaces": ["*"],
-                    "excludedNamespaces": ["quiet"],
-                    "excludedClusterScopedResources": [SNAPSHOT_CONTENTS],
-                    "excludedNamespaceScopedResources": [SNAPSHOTS],
-                    "ttl": "720h0m0s",
-                    "csiSnapshotTimeout": "10m0s",
-                    "itemOperationTimeout": "4h0m0s",
-                    "volumeGroupSnapshotLabelKey": "velero.io/volume-group",
-                    "defaultVolumesToFsBackup": false,
-                    "snapshotMoveData": false,
-                    "storageLocation": "default",
-                },
-                "status": {
-                    "version": 1,
-                    "formatVersion": "1.1.0",
-                    "phase": "InProgress",
-                    "startTimestamp": "2026-05-01T10:00:00Z",
-                    "expiration": "2026-05-31T10:00:00Z",
-                },
-            })
-        );
-    }
-
-    #[test]
-    fn preparing_again_changes_nothing_but_times() {
-        let spec = json!({"includedResources": ["pods", SNAPSHOTS], "ttl": "1h0m0s"});
-        let once = ready(spec);
-        assert_eq!(once.spec.included_resources, ["pods"]);
-        assert_eq!(once.spec.excluded_resources, [SNAPSHOTS, SNAPSHOT_CONTENTS]);
-        assert_eq!(ready(serde_json::to_value(&once.spec).unwrap()).spec, once.spec);
-    }
-
-    #[test]
-    fn a_ttl_of_zero_is_unset_and_a_negative_one_invalid() {
-        assert_eq!(ready(json!({"ttl": "0s"})).spec.ttl, Some(GoDuration::from_secs(720 * 3600)));
-        assert_eq!(errors(json!({"ttl": "-1h0m0s"})), ["invalid ttl -1h0m0s: it must not be negative"]);
-    }
-
-    #[test]
-    fn the_former_name_of_file_backups_still_counts() {
-        assert_eq!(
-            ready(json!({"defaultVolumesToRestic": true})).spec.default_volumes_to_fs_backup,
-            Some(true)
-        );
-    }
-
-    #[test]
-    fn the_location_must_exist_be_writable_and_be_there() {
-        let at = |name: &str| errors(json!({"storageLocation": name}));
-        assert_eq!(
-            at("second"),
-            ["backup can't be created because backup storage location second is currently in read-only mode"]
-        );
-        assert_eq!(
-            at("away"),
-            [
-                "backup can't be created because backup storage location away is in Unavailable status: no such host"
-            ]
-        );
-        let missing = &at("nowhere")[0];
-        let start = "an existing backup storage location was not specified at backup creation time and the default nowhere was not found.";
-        assert!(missing.starts_with(start), "{missing}");
-    }
-
-    #[test]
-    fn the_newest_of_two_default_locations_counts() {
-        let marked = |name: &str, made: &str| {
-            let mut location = location(name, json!({"default": true}), json!({"phase": "Available"}));
-            location.metadata.creation_timestamp = Some(serde_json::from_value(json!(made)).unwrap());
-            location
-        };
-        let mut locations = locations();
-        locations.push(marked("newer", "2026-02-01T00:00:00Z"));
-        locations.push(marked("older", "2026-01-01T00:00:00Z"));
-        let Prepared::Ready(backup) = prepared(json!({}), &locations) else { panic!() };
-        assert_eq!(backup.spec.storage_location.as_deref(), Some("newer"));
-        assert_eq!(backup.metadata.labels.unwrap()["velero.io/storage-location"], "newer");
-    }
-
-    #[test]
-    fn a_namespace_that_asks_to_be_left_out_cannot_be_included() {
-        assert_eq!(
-            errors(json!({"includedNamespaces": ["quiet"]})),
-            [
-                "Invalid included/excluded namespace lists: excludes list cannot contain an item in the includes list: quiet"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_resource_policy_is_never_ignored() {
-        let spec = json!({"resourcePolicy": {"kind": "ConfigMap", "name": "policy"}});
-        assert!(errors(spec)[0].starts_with("invalid resource policies: "));
-    }
-}
+mod tests;

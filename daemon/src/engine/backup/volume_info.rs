@@ -1,14 +1,26 @@
 //! What became of each volume: takes the pods and volumes that the run meets, gives the entries of the volume
 //! info file. Without a snapshotter every volume is an entry that says why its data was not taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use holdfast_policy::model::volumes::VolumeActionType;
 use holdfast_policy::velero::BackupSpec;
 use holdfast_policy::velero::labels;
 use serde::{Deserialize, Serialize};
 
+use super::ledger::Ledger;
+use super::volume_verdict::PodVerdicts;
 use crate::cluster::Item;
+use crate::engine::run_log::{Message, Place, RunLog};
+
+/// What no run can do yet.
+pub(super) const NO_FILE_BACKUP: &str =
+    "File system backup of volumes is not done by this version of Holdfast";
+const NO_SNAPSHOT: &str = "Snapshots of volumes are not taken by this version of Holdfast";
+const CLAIM_KIND: &str = "v1/PersistentVolumeClaim";
+const NOT_CHOSEN: &str =
+    "volumeSnapshot: not satisfy the criteria for VolumePolicy or the legacy snapshot way;";
 
 /// Shared by everything that stores objects for one run.
 #[derive(Debug)]
@@ -36,12 +48,16 @@ enum Files {
 struct State {
     /// By namespace and name of the claim: the first pod that was met with it.
     pods: BTreeMap<(String, String), String>,
+    /// Claims that some pod was to have read file by file.
+    read: BTreeSet<(String, String)>,
     volumes: BTreeMap<String, Volume>,
 }
 
 #[derive(Debug)]
 struct Volume {
     claim: Option<(String, String)>,
+    /// Of the volume policies.
+    verdict: Option<VolumeActionType>,
     reclaim_policy: String,
     labels: Option<BTreeMap<String, String>>,
 }
@@ -86,25 +102,41 @@ impl VolumeInfo {
 
     /// Remembers which claims the pod mounts. Gives the names of volumes that were to be read file by file,
     /// which nothing here can do.
-    pub(super) fn meet_pod(&self, pod: &Item) -> Result<Vec<String>, serde_json::Error> {
+    pub(super) fn meet_pod(
+        &self,
+        pod: &Item,
+        verdicts: &PodVerdicts,
+    ) -> Result<Vec<String>, serde_json::Error> {
         let PodPeek { metadata, spec } = serde_json::from_slice(&pod.json)?;
         let mut state = self.state();
         let mut wanted = Vec::new();
         for volume in spec.volumes.into_iter().filter(PodVolume::can_be_read) {
-            if self.files.choose(&metadata.annotations, &volume.name) {
+            let claim = volume.claim_name().map(str::to_owned);
+            let claim = claim.map(|claim| (pod.namespace.clone().unwrap_or_default(), claim));
+            let chosen = match verdicts.get(&volume.name) {
+                Some(VolumeActionType::FsBackup) => true,
+                Some(VolumeActionType::Skip | VolumeActionType::Snapshot | VolumeActionType::Custom) => false,
+                None => self.files.choose(&metadata.annotations, &volume.name),
+            };
+            if chosen {
                 wanted.push(volume.name);
-            } else if let Some(claim) = volume.persistent_volume_claim {
-                let claim = (pod.namespace.clone().unwrap_or_default(), claim.claim_name);
+                state.read.extend(claim);
+            } else if let Some(claim) = claim {
                 state.pods.entry(claim).or_insert_with(|| pod.name.clone());
             }
         }
         Ok(wanted)
     }
 
-    pub(super) fn meet_volume(&self, volume: &Item) -> Result<(), serde_json::Error> {
+    pub(super) fn meet_volume(
+        &self,
+        volume: &Item,
+        verdict: Option<VolumeActionType>,
+    ) -> Result<(), serde_json::Error> {
         let VolumePeek { metadata, spec } = serde_json::from_slice(&volume.json)?;
         let known = Volume {
             claim: spec.claim_ref.map(|claim| (claim.namespace, claim.name)),
+            verdict,
             reclaim_policy: spec.persistent_volume_reclaim_policy,
             labels: metadata.labels,
         };
@@ -112,8 +144,27 @@ impl VolumeInfo {
         Ok(())
     }
 
+    /// Reports volumes whose data a policy wants, and which this run has no copy of.
+    pub(super) fn report_uncopied(&self, log: &RunLog) {
+        let state = self.state();
+        for (name, volume) in &state.volumes {
+            let message = |text: &str| Message::new(text).resource("persistentvolumes").name(name);
+            match volume.verdict {
+                Some(VolumeActionType::Snapshot) => log.error(Place::Cluster, message(NO_SNAPSHOT)),
+                // The pods that mount it have been reported one by one.
+                Some(VolumeActionType::FsBackup)
+                    if volume.claim.as_ref().is_some_and(|claim| state.read.contains(claim)) => {}
+                Some(VolumeActionType::FsBackup) => log.warning(
+                    Place::Cluster,
+                    message("No pod of the backup mounts the volume, so its files cannot be read"),
+                ),
+                Some(VolumeActionType::Skip | VolumeActionType::Custom) | None => {}
+            }
+        }
+    }
+
     /// The file's entries, by the volume's name.
-    pub(super) fn entries(&self) -> Vec<Entry> {
+    pub(super) fn entries(&self, ledger: &Ledger) -> Vec<Entry> {
         let state = self.state();
         let entry = |(name, volume): (&String, &Volume)| {
             let pod = volume.claim.as_ref().and_then(|claim| state.pods.get(claim));
@@ -125,7 +176,7 @@ impl VolumeInfo {
                 snapshot_data_moved: false,
                 preserve_local_snapshot: false,
                 skipped: true,
-                skipped_reason: self.reasons(pod),
+                skipped_reason: self.reasons(volume, pod, ledger),
                 pv_info: PersistentVolume {
                     reclaim_policy: volume.reclaim_policy.clone(),
                     labels: volume.labels.clone(),
@@ -136,20 +187,41 @@ impl VolumeInfo {
     }
 
     /// Velero's words: readers look for them.
-    fn reasons(&self, pod: Option<&String>) -> String {
-        let pod = pod.map(|pod| format!("podvolume: opted out due to annotation in pod {pod};"));
-        let snapshot = match self.snapshots {
-            Snapshots::WherePossible => "volumeSnapshot: no applicable volumesnapshotter found;",
-            Snapshots::Never => {
-                "volumeSnapshot: not satisfy the criteria for VolumePolicy or the legacy snapshot way;"
+    fn reasons(&self, volume: &Volume, pod: Option<&String>, ledger: &Ledger) -> String {
+        let mut reasons = String::new();
+        let has_claim = volume
+            .claim
+            .as_ref()
+            .is_some_and(|(namespace, name)| ledger.has(CLAIM_KIND, Some(namespace), name));
+        if volume.verdict == Some(VolumeActionType::Skip) && has_claim {
+            reasons.push_str("any: skipped due to resource policy ;");
+        }
+        if let Some(pod) = pod {
+            reasons.push_str(&format!("podvolume: opted out due to annotation in pod {pod};"));
+        }
+        let wanted = match volume.verdict {
+            Some(VolumeActionType::Snapshot) => Snapshots::WherePossible,
+            Some(VolumeActionType::Skip | VolumeActionType::FsBackup | VolumeActionType::Custom) => {
+                Snapshots::Never
             }
+            None => self.snapshots,
         };
-        pod.unwrap_or_default() + snapshot
+        reasons.push_str(match wanted {
+            Snapshots::WherePossible => "volumeSnapshot: no applicable volumesnapshotter found;",
+            Snapshots::Never => NOT_CHOSEN,
+        });
+        reasons
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Namespace and name of the claim that a PersistentVolume is bound to.
+pub(super) fn claim_of(volume: &Item) -> Result<Option<(String, String)>, serde_json::Error> {
+    let VolumePeek { metadata: _, spec } = serde_json::from_slice(&volume.json)?;
+    Ok(spec.claim_ref.map(|claim| (claim.namespace, claim.name)))
 }
 
 impl Files {
@@ -185,8 +257,8 @@ struct PodSpec {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PodVolume {
-    name: String,
+pub(super) struct PodVolume {
+    pub(super) name: String,
     persistent_volume_claim: Option<PodClaim>,
     host_path: Option<serde::de::IgnoredAny>,
     secret: Option<serde::de::IgnoredAny>,
@@ -198,11 +270,15 @@ struct PodVolume {
 
 impl PodVolume {
     /// Volumes whose content is in other objects, or on the node, are never read file by file.
-    fn can_be_read(&self) -> bool {
+    pub(super) fn can_be_read(&self) -> bool {
         let Self { name, persistent_volume_claim: _, host_path, secret, config_map, projected, downward_api } =
             self;
         let elsewhere = [host_path, secret, config_map, projected, downward_api];
         elsewhere.iter().all(|source| source.is_none()) && !name.starts_with("default-token")
+    }
+
+    pub(super) fn claim_name(&self) -> Option<&str> {
+        self.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.as_str())
     }
 }
 
@@ -241,85 +317,4 @@ struct ClaimReference {
 }
 
 #[cfg(test)]
-mod tests {
-    use pretty_assertions::assert_eq;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn item(namespace: Option<&str>, name: &str, json: Value) -> Item {
-        Item {
-            name: name.into(),
-            namespace: namespace.map(str::to_owned),
-            excluded: false,
-            deleting: false,
-            json: json.to_string().into(),
-        }
-    }
-
-    fn info(spec: Value) -> VolumeInfo {
-        VolumeInfo::new(&serde_json::from_value(spec).unwrap())
-    }
-
-    fn pod(name: &str, annotations: Value) -> Item {
-        let volumes = json!([
-            {"name": "data", "persistentVolumeClaim": {"claimName": "data-retain"}},
-            {"name": "token", "projected": {"sources": []}},
-            {"name": "cache", "emptyDir": {}},
-        ]);
-        item(
-            Some("shop"),
-            name,
-            json!({"metadata": {"annotations": annotations}, "spec": {"volumes": volumes}}),
-        )
-    }
-
-    fn volume(claim: Value) -> Item {
-        let spec = json!({"claimRef": claim, "persistentVolumeReclaimPolicy": "Retain"});
-        item(None, "vol-retain", json!({"metadata": {"labels": {"disk": "vol-retain"}}, "spec": spec}))
-    }
-
-    #[test]
-    fn a_volume_that_a_pod_mounts_names_the_first_pod() {
-        let info = info(json!({}));
-        info.meet_pod(&pod("runner", json!({}))).unwrap();
-        info.meet_pod(&pod("web", json!({}))).unwrap();
-        info.meet_volume(&volume(json!({"namespace": "shop", "name": "data-retain"}))).unwrap();
-        assert_eq!(
-            serde_json::to_value(info.entries()).unwrap(),
-            json!([{
-                "pvcName": "data-retain",
-                "pvcNamespace": "shop",
-                "pvName": "vol-retain",
-                "snapshotDataMoved": false,
-                "preserveLocalSnapshot": false,
-                "skipped": true,
-                "skippedReason": "podvolume: opted out due to annotation in pod runner;volumeSnapshot: no applicable volumesnapshotter found;",
-                "pvInfo": {"reclaimPolicy": "Retain", "labels": {"disk": "vol-retain"}},
-            }])
-        );
-    }
-
-    #[test]
-    fn a_volume_without_claim_or_snapshots_says_so() {
-        let info = info(json!({"snapshotVolumes": false}));
-        info.meet_volume(&volume(Value::Null)).unwrap();
-        let entry = serde_json::to_value(&info.entries()[0]).unwrap();
-        assert_eq!(entry.get("pvcName"), None);
-        assert_eq!(
-            entry["skippedReason"],
-            "volumeSnapshot: not satisfy the criteria for VolumePolicy or the legacy snapshot way;"
-        );
-    }
-
-    #[test]
-    fn volumes_to_be_read_file_by_file_are_told() {
-        let wanted = |spec, annotations| info(spec).meet_pod(&pod("web", annotations)).unwrap();
-        let none: Vec<String> = vec![];
-        assert_eq!(wanted(json!({}), json!({})), none);
-        assert_eq!(wanted(json!({}), json!({"backup.velero.io/backup-volumes": "data,other"})), ["data"]);
-        let opt_out = json!({"defaultVolumesToFsBackup": true});
-        assert_eq!(wanted(opt_out.clone(), json!({})), ["data", "cache"]);
-        assert_eq!(wanted(opt_out, json!({"backup.velero.io/backup-volumes-excludes": "cache"})), ["data"]);
-    }
-}
+mod tests;

@@ -54,6 +54,11 @@ impl NamespaceFilter {
         }
     }
 
+    /// All namespaces are listed at once, and excluded ones left out of what comes.
+    pub fn is_open(&self) -> bool {
+        matches!(self.chosen, Chosen::AllBut(_))
+    }
+
     /// Nothing at all is filtered out.
     pub fn is_everything(&self) -> bool {
         self.nothing_excluded && self.covers_existing

@@ -1,5 +1,6 @@
 //! Which types of resources belong to a backup, by the older filter model or by the newer one.
 
+use holdfast_policy::resource_policy::IncludeExcludePolicy;
 use holdfast_policy::velero::BackupSpec;
 
 use super::namespaces::Reach;
@@ -58,7 +59,13 @@ struct Lists {
 }
 
 impl ResourceFilter {
-    pub fn new(spec: &BackupSpec, discovery: &Discovery, reach: Reach) -> Self {
+    /// `policy` counts in the newer model, where the spec says nothing of a type.
+    pub fn new(
+        spec: &BackupSpec,
+        policy: &IncludeExcludePolicy,
+        discovery: &Discovery,
+        reach: Reach,
+    ) -> Self {
         let model = if Self::is_joint(spec) {
             let excluded = spec.excluded_resources.iter().filter(|entry| *entry != "*");
             Model::Joint {
@@ -76,14 +83,18 @@ impl ResourceFilter {
             let namespaced = |entries| resolve_scoped(entries, discovery, |resource| resource.namespaced);
             let cluster = |entries| resolve_scoped(entries, discovery, |resource| !resource.namespaced);
             Model::Scoped {
-                namespaced: Lists {
-                    included: namespaced(&spec.included_namespace_scoped_resources),
-                    excluded: namespaced(&spec.excluded_namespace_scoped_resources),
-                },
-                cluster: Lists {
-                    included: cluster(&spec.included_cluster_scoped_resources),
-                    excluded: cluster(&spec.excluded_cluster_scoped_resources),
-                },
+                namespaced: Lists::merged(
+                    namespaced(&spec.included_namespace_scoped_resources),
+                    namespaced(&spec.excluded_namespace_scoped_resources),
+                    namespaced(&policy.included_namespace_scoped_resources),
+                    namespaced(&policy.excluded_namespace_scoped_resources),
+                ),
+                cluster: Lists::merged(
+                    cluster(&spec.included_cluster_scoped_resources),
+                    cluster(&spec.excluded_cluster_scoped_resources),
+                    cluster(&policy.included_cluster_scoped_resources),
+                    cluster(&policy.excluded_cluster_scoped_resources),
+                ),
             }
         };
         Self { model, reach }
@@ -162,6 +173,29 @@ impl ResourceFilter {
 }
 
 impl Lists {
+    /// A spec's lists, with the entries of a policy that neither of them matches.
+    fn merged(
+        mut included: Vec<String>,
+        mut excluded: Vec<String>,
+        policy_included: Vec<String>,
+        policy_excluded: Vec<String>,
+    ) -> Self {
+        let is_new = |entry: &String, included: &[String], excluded: &[String]| {
+            !Patterns::new(included).matches(entry) && !Patterns::new(excluded).matches(entry)
+        };
+        for entry in policy_excluded {
+            if is_new(&entry, &included, &excluded) {
+                excluded.push(entry);
+            }
+        }
+        for entry in policy_included {
+            if is_new(&entry, &included, &excluded) {
+                included.push(entry);
+            }
+        }
+        Self { included: Patterns::new(included), excluded: Patterns::new(excluded) }
+    }
+
     fn is_open(&self) -> bool {
         self.included.is_empty() || self.included.has_everything()
     }
@@ -189,12 +223,16 @@ fn resolve<'a>(entries: impl IntoIterator<Item = &'a String>, discovery: &Discov
 }
 
 /// The same, without the types of the other scope.
-fn resolve_scoped(entries: &[String], discovery: &Discovery, fits: impl Fn(&Resource) -> bool) -> Patterns {
+fn resolve_scoped(
+    entries: &[String],
+    discovery: &Discovery,
+    fits: impl Fn(&Resource) -> bool,
+) -> Vec<String> {
     let name = |entry: &String| match discovery.resolve(entry) {
         Some(resource) => fits(resource).then(|| resource.group_resource()),
         None => Some(entry.clone()),
     };
-    Patterns::new(entries.iter().filter_map(name))
+    entries.iter().filter_map(name).collect()
 }
 
 #[cfg(test)]
