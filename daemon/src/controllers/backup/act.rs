@@ -26,7 +26,7 @@ pub(super) enum Error {
     #[error("cannot ask the cluster for its version")]
     Version { source: Box<kube::Error> },
     #[error("cannot read its resource policy")]
-    Policy(#[from] ReadError),
+    Policy(#[source] Box<ReadError>),
     #[error("its location is gone")]
     LocationGone,
     #[error("its metadata is not in the bucket: {reason}")]
@@ -91,7 +91,8 @@ async fn start(controller: &Controller, registry: &Registry, backup: &velero::Ba
     let locations: Vec<velero::BackupStorageLocation> =
         controller.locations.all().iter().map(|location| location.as_ref().clone()).collect();
     let policies =
-        PolicySources::read(&controller.cluster, backup, controller.global_policies.as_deref()).await?;
+        PolicySources::read(&controller.cluster, backup, controller.global_policies.as_deref()).await;
+    let policies = policies.map_err(|error| Error::Policy(Box::new(error)))?;
     let environment = Environment {
         locations: &locations,
         namespaces: &namespaces,
