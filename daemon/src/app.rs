@@ -14,18 +14,22 @@ use kube::{Api, Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::actions;
 use crate::cli::version;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::OnRestart;
 use crate::controllers::claim::Claim;
+use crate::controllers::events::Events;
 use crate::controllers::foreign_server::{self, Lookout};
 use crate::controllers::leader::{Candidate, Leadership};
 use crate::controllers::schedule::FirstRun;
 use crate::controllers::stores::Stores;
 use crate::controllers::switches::{Name, Purpose, Switches};
 use crate::controllers::watched::{Observer, Record, Watched};
-use crate::controllers::{backup, download_request, location, restore, schedule, server_status_request};
+use crate::controllers::{
+    backup, delete_backup_request, download_request, location, restore, schedule, server_status_request,
+};
 use crate::downloads::Links;
 use crate::engine::backup::Defaults;
 use crate::intake;
@@ -63,6 +67,7 @@ pub struct Options {
     pub switches: Switches,
     pub concurrent_backups: usize,
     pub concurrent_restores: usize,
+    pub concurrent_deletions: usize,
     pub on_restart: OnRestart,
     pub store_validation_frequency: GoDuration,
     pub default_backup_ttl: GoDuration,
@@ -213,6 +218,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
     let restores =
         watch(client, namespace, vec![Arc::new(lookout.clone()), Arc::new(figures.clone())], parts);
     let schedules = watch(client, namespace, vec![Arc::new(figures.clone())], parts);
+    let deletion_requests = watch(client, namespace, Vec::new(), parts);
     let download_requests = watch(client, namespace, Vec::new(), parts);
     let status_requests = watch(client, namespace, Vec::new(), parts);
     let all_filled = async {
@@ -221,6 +227,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
             backups.filled(),
             restores.filled(),
             schedules.filled(),
+            deletion_requests.filled(),
             download_requests.filled(),
             status_requests.filled(),
         )
@@ -272,13 +279,26 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
         backups: backups.clone(),
         locations: locations.clone(),
         stores: stores.clone(),
-        cluster,
+        cluster: cluster.clone(),
         clock: options.clock.clone(),
         claim: claim.clone(),
         limit: options.concurrent_restores,
         left_alone: switches.restores_left_alone(),
         on_restart: options.on_restart,
         item_operation_timeout: options.default_item_operation_timeout,
+    };
+    let delete_backup_request = delete_backup_request::Controller {
+        requests: deletion_requests,
+        backups: backups.clone(),
+        restores: restores.clone(),
+        locations: locations.clone(),
+        stores: stores.clone(),
+        cluster,
+        clock: options.clock.clone(),
+        events: Events::new(client),
+        limit: options.concurrent_deletions,
+        default_location: options.default_backup_storage_location.clone(),
+        actions: actions::delete::all(),
     };
     let download_request = download_request::Controller {
         requests: download_requests,
@@ -309,6 +329,9 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
     parts.start_controller(restore.run(stop.clone()));
     if switches.is_on(Name::Schedule) {
         parts.start_controller(schedule.run(stop.clone()));
+    }
+    if switches.is_on(Name::BackupDeletion) {
+        parts.start_controller(delete_backup_request.run(stop.clone()));
     }
     if switches.is_on(Name::DownloadRequest) {
         parts.start_controller(download_request.run(stop.clone()));

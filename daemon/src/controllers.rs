@@ -6,7 +6,9 @@
 pub mod backoff;
 pub mod backup;
 pub mod claim;
+pub mod delete_backup_request;
 pub mod download_request;
+pub mod events;
 pub mod foreign_server;
 pub mod leader;
 pub mod location;

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod coverage;
+pub mod delete;
 pub mod inventory;
 pub mod restore;
 pub mod run_log;

@@ -8,6 +8,7 @@ mod download;
 mod error;
 mod layout;
 mod providers;
+mod removal;
 mod settings;
 mod upload;
 
@@ -28,6 +29,7 @@ use serde::Deserialize;
 pub use download::{ArchiveObject, ArchiveRead, FileObject};
 pub use error::{Error, Reason};
 pub use layout::{BackupFile, RestoreFile, StoredFile};
+pub use removal::Layer;
 pub use settings::{LocationSettings, SettingsError};
 pub use upload::ArchiveUpload;
 

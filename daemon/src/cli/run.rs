@@ -71,6 +71,9 @@ pub struct Args {
     /// How many restores run at a time.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     concurrent_restores: u32,
+    /// How many backups are deleted at a time.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    concurrent_deletions: u32,
     /// What happens to runs that were in progress when the daemon stopped.
     #[arg(long, value_enum, default_value_t = OnRestartArg::Resume)]
     on_restart: OnRestartArg,
@@ -157,6 +160,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         disable_controllers,
         concurrent_backups,
         concurrent_restores,
+        concurrent_deletions,
         on_restart,
         store_validation_frequency,
         default_backup_ttl,
@@ -194,6 +198,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         switches: Switches::new(&disable_controllers, purpose).context("--disable-controllers")?,
         concurrent_backups: concurrent_backups as usize,
         concurrent_restores: concurrent_restores as usize,
+        concurrent_deletions: concurrent_deletions as usize,
         on_restart: match on_restart {
             OnRestartArg::Resume => OnRestart::Resume,
             OnRestartArg::Fail => OnRestart::Fail,

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Secret, SecretKeySelector};
 use kube::{Api, Client};
 use sha2::{Digest, Sha256};
 
-use crate::store::{self, BackupStore, LocationSettings, SettingsError};
+use crate::store::{self, BackupStore, Layer, LocationSettings, SettingsError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -38,6 +38,7 @@ pub enum Error {
 pub struct Stores {
     secrets: Api<Secret>,
     opened: Arc<Mutex<HashMap<String, Opened>>>,
+    layer: Option<Layer>,
 }
 
 struct Opened {
@@ -47,7 +48,12 @@ struct Opened {
 
 impl Stores {
     pub fn new(client: &Client, namespace: &str) -> Self {
-        Stores { secrets: Api::namespaced(client.clone(), namespace), opened: Arc::default() }
+        Stores { secrets: Api::namespaced(client.clone(), namespace), opened: Arc::default(), layer: None }
+    }
+
+    /// Opens every bucket through this layer from now on.
+    pub fn through(self, layer: Layer) -> Self {
+        Stores { layer: Some(layer), ..self }
     }
 
     pub async fn open(&self, location: &velero::BackupStorageLocation) -> Result<BackupStore, Error> {
@@ -71,6 +77,10 @@ impl Stores {
             certificate.map(String::from_utf8).transpose().map_err(|_| Error::CertificateNotText)?;
         let settings = LocationSettings::parse(&name, &location.spec, credentials, certificate)?;
         let store = BackupStore::open(&settings).await?;
+        let store = match &self.layer {
+            Some(layer) => store.through(layer),
+            None => store,
+        };
         let opened = Opened { content, store: store.clone() };
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(name, opened);
         Ok(store)

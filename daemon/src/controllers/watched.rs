@@ -245,7 +245,13 @@ impl<K: Record> Watched<K> {
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let name = object.name_any();
         match self.answer("delete", &name, self.api.delete(&name, &parameters)).await {
-            Ok(_) => Ok(()),
+            Ok(answer) => {
+                // Without a status the answer is the object, which its finalizers keep for now.
+                if answer.is_right() {
+                    self.forget(object);
+                }
+                Ok(())
+            }
             Err(error) if error.status() == Some(404) => Ok(()),
             Err(error) => Err(error),
         }
@@ -274,6 +280,17 @@ impl<K: Record> Watched<K> {
             self.ring();
         }
         object
+    }
+
+    /// Takes an object out of the copy that the API server has said is gone, ahead of the watch.
+    fn forget(&self, object: &K) {
+        let mut copy = lock(&self.copy);
+        let name = object.name_any();
+        if copy.objects.get(&name).is_some_and(|held| held.meta().uid == object.meta().uid) {
+            copy.objects.remove(&name);
+            drop(copy);
+            self.ring();
+        }
     }
 
     fn notice(&self, event: Event<DeserializeGuard<K>>) {

@@ -1,0 +1,67 @@
+//! Removing a backup so that what is left of it at any moment is known for what it is.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use super::error::is_absent;
+use super::layout::{BACKUPS, StoredFile, folder};
+use super::{BackupStore, Error};
+
+/// Something that every request to a bucket goes through: it may count requests, slow them down or let them fail.
+pub type Layer = Arc<dyn Fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> + Send + Sync>;
+
+impl BackupStore {
+    /// The same bucket, seen through a layer.
+    pub fn through(mut self, layer: &Layer) -> Self {
+        self.connection.data = layer(self.connection.data);
+        self.connection.probe = layer(self.connection.probe);
+        self
+    }
+
+    /// Removes a backup with everything in its folder, `velero-backup.json` last: until then it is what tells of the
+    /// others, so it has to say that it is no backup any more. Goes on after a file that can't be removed, keeps
+    /// `velero-backup.json` in that case, and gives the first error.
+    pub async fn delete_backup_record_last(&self, backup: &str) -> Result<(), Error> {
+        let key = StoredFile::Backup { backup: backup.to_owned() }.key()?;
+        let record = self.path(&key)?;
+        let folder_key = folder(BACKUPS, backup)?;
+        let folder_path = self.path(&folder_key)?;
+        self.delete_all_but(&folder_key, &folder_path, record).await?;
+        self.delete(&key).await?;
+        self.connection.remove_emptied_folder(&folder_path).await
+    }
+
+    /// Is nothing left of this backup?
+    pub async fn backup_folder_is_empty(&self, backup: &str) -> Result<bool, Error> {
+        let key = folder(BACKUPS, backup)?;
+        self.connection.ensure_present()?;
+        match self.connection.probe.list(Some(&self.path(&key)?)).next().await {
+            None => Ok(true),
+            Some(Ok(_)) => Ok(false),
+            Some(Err(error)) => Err(Error::List { folder: key, source: error.into() }),
+        }
+    }
+
+    /// The provider's bulk request is used where it has one; elsewhere some are deleted at a time.
+    async fn delete_all_but(&self, key: &str, folder: &Path, kept: Path) -> Result<(), Error> {
+        self.connection.ensure_present()?;
+        let listed = self.connection.data.list(Some(folder)).map_ok(|object| object.location);
+        let others = listed.try_filter(move |path| std::future::ready(*path != kept)).boxed();
+        let mut deleted = self.connection.data.delete_stream(others);
+        let mut first = None;
+        while let Some(result) = deleted.next().await {
+            match result {
+                Ok(_) => {}
+                Err(error) if is_absent(&error) => {}
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        match first {
+            None => Ok(()),
+            Some(error) => Err(Error::Delete { key: key.to_owned(), source: error.into() }),
+        }
+    }
+}
