@@ -28,7 +28,7 @@ use crate::controllers::stores::Stores;
 use crate::controllers::switches::{Name, Purpose, Switches};
 use crate::controllers::watched::{Observer, Record, Watched};
 use crate::controllers::{
-    backup, delete_backup_request, download_request, location, restore, schedule, server_status_request,
+    backup, delete_backup_request, download_request, gc, location, restore, schedule, server_status_request,
 };
 use crate::downloads::Links;
 use crate::engine::backup::Defaults;
@@ -70,6 +70,7 @@ pub struct Options {
     pub concurrent_deletions: usize,
     pub on_restart: OnRestart,
     pub store_validation_frequency: GoDuration,
+    pub garbage_collection_frequency: GoDuration,
     pub default_backup_ttl: GoDuration,
     pub default_item_operation_timeout: GoDuration,
     pub default_backup_storage_location: String,
@@ -287,6 +288,18 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
         on_restart: options.on_restart,
         item_operation_timeout: options.default_item_operation_timeout,
     };
+    let gc = gc::Controller {
+        backups: backups.clone(),
+        schedules: schedules.clone(),
+        locations: locations.clone(),
+        restores: restores.clone(),
+        requests: deletion_requests.clone(),
+        stores: stores.clone(),
+        clock: options.clock.clone(),
+        events: Events::new(client),
+        cluster_name: cluster_name.to_owned(),
+        frequency: options.garbage_collection_frequency,
+    };
     let delete_backup_request = delete_backup_request::Controller {
         requests: deletion_requests,
         backups: backups.clone(),
@@ -332,6 +345,9 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
     }
     if switches.is_on(Name::BackupDeletion) {
         parts.start_controller(delete_backup_request.run(stop.clone()));
+    }
+    if switches.is_on(Name::Gc) {
+        parts.start_controller(gc.run(stop.clone()));
     }
     if switches.is_on(Name::DownloadRequest) {
         parts.start_controller(download_request.run(stop.clone()));

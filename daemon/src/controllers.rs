@@ -10,6 +10,7 @@ pub mod delete_backup_request;
 pub mod download_request;
 pub mod events;
 pub mod foreign_server;
+pub mod gc;
 pub mod leader;
 pub mod location;
 pub mod restore;

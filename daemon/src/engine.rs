@@ -1,5 +1,6 @@
 //! The engines: what a backup, a restore and a deletion do, given a cluster and a store.
 
+pub mod amend;
 pub mod backup;
 pub mod coverage;
 pub mod delete;

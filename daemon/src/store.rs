@@ -6,9 +6,10 @@
 mod credentials;
 mod download;
 mod error;
+mod existing;
 mod layout;
 mod providers;
-mod removal;
+
 mod settings;
 mod upload;
 
@@ -28,8 +29,8 @@ use serde::Deserialize;
 
 pub use download::{ArchiveObject, ArchiveRead, FileObject};
 pub use error::{Error, Reason};
+pub use existing::Layer;
 pub use layout::{BackupFile, RestoreFile, StoredFile};
-pub use removal::Layer;
 pub use settings::{LocationSettings, SettingsError};
 pub use upload::ArchiveUpload;
 

@@ -28,6 +28,10 @@ pub const RETENTION: &str = "holdfast.dev/retention";
 
 /// Annotation of Backups, in the cluster and in the bucket: the name of the cluster that made it.
 pub const CLUSTER: &str = "holdfast.dev/cluster";
+/// Annotation of Backups that a Schedule made: the zone whose days retention counts, where it is not UTC.
+pub const TIME_ZONE: &str = "holdfast.dev/time-zone";
+/// Annotation of Backups: why it does not count as good although it was completed.
+pub const SUSPECT: &str = "holdfast.dev/suspect";
 /// Annotation of Backups: why it stays, whatever the clock and the keep rules say.
 pub const HOLD: &str = "holdfast.dev/hold";
 

@@ -1,16 +1,21 @@
 //! Which backups of a schedule to keep, and why.
 //!
 //! In: the backups of one schedule, its rules, its zone, and what time it is. Out: a verdict for each backup. Nothing
-//! is deleted here; whoever does so says which rule it was. The ttl is not looked at: it ends backups by itself, and
-//! only `minimumGood` holds against it.
+//! is deleted here; whoever does so says which rule it was. [`decide`] does not look at the ttl: it ends backups by itself,
+//! and only `minimumGood` holds against it. [`judge`] sees all of it: every backup of a cluster, whose it is, what holds
+//! it, and its ttl.
 
 use std::collections::HashSet;
 use std::fmt;
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use chrono_tz::Tz;
 
 use crate::model::Retention;
+
+mod judge;
+
+pub use judge::{Judgement, Subject, judge};
 
 /// A backup, as far as retention looks at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub enum State {
     Good,
     /// Ended in another way.
     Bad,
+    /// Completed, with far fewer objects than the one before.
+    Suspect,
     /// Not ended yet.
     Unfinished,
 }
@@ -40,7 +47,7 @@ pub enum Verdict {
 }
 
 /// Why a backup stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     Unfinished,
     /// One of the newest of `keepLast`, counted from 1.
@@ -53,15 +60,45 @@ pub enum Reason {
     FailedLately,
     /// It failed, and nothing says how long such backups stay: their ttl does.
     NothingSaid,
+    /// It has far fewer objects than the one before: it is not good, and a person should look at it.
+    Suspect,
+    /// Somebody wants it kept, for this reason.
+    Held(String),
+    /// The cluster of this name made it and decides about it.
+    OtherCluster(String),
+    /// Nobody knows which cluster made it, and nobody has adopted its location.
+    NotAdopted,
+    BeingDeleted,
+    /// Its ttl is not over.
+    Ttl(DateTime<Utc>),
+    /// It says of no instant that it ends then.
+    NoTtl,
+    /// Its schedule's retention can't be read, so only the ttl counts.
+    UnreadableRules(String),
 }
 
 /// The rule by which a backup goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// It is good, and no rule keeps it.
     NotKept,
     /// It failed, longer ago than `keepFailed`.
     KeepFailed,
+    /// Its ttl is over.
+    Ttl,
+}
+
+impl Rule {
+    pub const ALL: [Rule; 3] = [Rule::NotKept, Rule::KeepFailed, Rule::Ttl];
+
+    /// One word, for annotations and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rule::NotKept => "retention",
+            Rule::KeepFailed => "keepFailed",
+            Rule::Ttl => "ttl",
+        }
+    }
 }
 
 /// A period of the calendar.
@@ -97,6 +134,7 @@ impl fmt::Display for Rule {
         formatter.write_str(match self {
             Rule::NotKept => "no keep rule applies",
             Rule::KeepFailed => "keepFailed",
+            Rule::Ttl => "its ttl is over",
         })
     }
 }
@@ -114,6 +152,16 @@ impl fmt::Display for Reason {
             Reason::MinimumGood(number) => write!(formatter, "minimumGood {number}"),
             Reason::FailedLately => formatter.write_str("failed lately"),
             Reason::NothingSaid => formatter.write_str("failed, until its ttl"),
+            Reason::Suspect => formatter.write_str("suspect, until its ttl"),
+            Reason::Held(why) => write!(formatter, "held: {why}"),
+            Reason::OtherCluster(cluster) => write!(formatter, "cluster {cluster} decides about it"),
+            Reason::NotAdopted => formatter.write_str("its location is not adopted"),
+            Reason::BeingDeleted => formatter.write_str("being deleted"),
+            Reason::Ttl(until) => {
+                write!(formatter, "ttl until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true))
+            }
+            Reason::NoTtl => formatter.write_str("no ttl"),
+            Reason::UnreadableRules(error) => write!(formatter, "retention can't be read: {error}"),
         }
     }
 }
@@ -141,6 +189,7 @@ pub fn decide(candidates: &[Candidate], rules: &Retention, zone: Tz, now: DateTi
         let candidate = &candidates[index];
         verdicts[index] = match candidate.state {
             State::Unfinished => Verdict::Keep(vec![Reason::Unfinished]),
+            State::Suspect => Verdict::Keep(vec![Reason::Suspect]),
             State::Bad => match keep_failed {
                 None => Verdict::Keep(vec![Reason::NothingSaid]),
                 Some(time) if now - candidate.started < time.to_chrono() => {

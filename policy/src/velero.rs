@@ -61,7 +61,7 @@ pub use hooks::{
 };
 pub use kind::Kind;
 pub use labels::short_name;
-pub use metadata_file::to_metadata_json;
+pub use metadata_file::{Amendment, amend_metadata_json, to_metadata_json};
 pub use pod_volume_backup::{PodVolumeBackup, PodVolumeBackupSpec, PodVolumeBackupStatus};
 pub use pod_volume_restore::{PodVolumeRestore, PodVolumeRestoreSpec, PodVolumeRestoreStatus};
 pub use restore::{

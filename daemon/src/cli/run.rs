@@ -80,6 +80,9 @@ pub struct Args {
     /// How often a location without a frequency of its own is checked; 0 means once.
     #[arg(long, default_value = "1m")]
     store_validation_frequency: GoDuration,
+    /// How soon a backup whose deletion was refused is tried again; 0 means an hour. Backups expire at their instant.
+    #[arg(long, default_value = "60m")]
+    garbage_collection_frequency: GoDuration,
     /// How long a backup without a ttl of its own is kept.
     #[arg(long, default_value = "720h")]
     default_backup_ttl: GoDuration,
@@ -163,6 +166,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         concurrent_deletions,
         on_restart,
         store_validation_frequency,
+        garbage_collection_frequency,
         default_backup_ttl,
         default_item_operation_timeout,
         default_backup_storage_location,
@@ -204,6 +208,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
             OnRestartArg::Fail => OnRestart::Fail,
         },
         store_validation_frequency,
+        garbage_collection_frequency: positive_or_hour(garbage_collection_frequency),
         default_backup_ttl,
         default_item_operation_timeout,
         default_backup_storage_location,
@@ -211,6 +216,11 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         global_volume_policies: global_backup_volume_policies_configmap,
         clock: clock::system(),
     })
+}
+
+/// As Velero reads its flag.
+fn positive_or_hour(frequency: GoDuration) -> GoDuration {
+    if frequency.is_zero() || frequency.is_negative() { GoDuration::from_secs(3600) } else { frequency }
 }
 
 fn start_log(format: LogFormat, level: LogLevel) -> anyhow::Result<()> {

@@ -1,9 +1,10 @@
 //! Deletion of what a backup left in the bucket and beside it, as steps that may each be done again.
 //!
 //! In: a backup's name, its bucket and its cluster. Out: the data is gone, or the errors that say what is not. The order is
-//! [`survey`], [`mark`], [`volumes`], [`files`]: before the mark nothing has changed; after it `velero-backup.json` says
-//! `Deleting`, which nobody restores or imports, and stays until everything else is gone. The custom resources are left to
-//! the controller.
+//! [`record`], [`survey`], [`mark`], [`volumes`], [`mark`] again, [`files`]: before the mark nothing has changed; after it
+//! `velero-backup.json` says `Deleting`, which nobody restores or imports, and stays until everything else is gone. The
+//! second mark says that the files which tell of data elsewhere are needed no more. The custom resources are left to the
+//! controller.
 
 use futures::{StreamExt, stream};
 use holdfast_policy::velero;
@@ -16,7 +17,7 @@ use crate::store::{self, BackupFile, BackupStore, Write};
 mod contents;
 mod survey;
 
-pub use survey::{Record, Survey, survey};
+pub use survey::{Data, Record, Survey, record, survey};
 
 /// Requests to storage systems that are under way for one backup.
 const DATA_AT_A_TIME: usize = 8;
@@ -63,17 +64,21 @@ pub fn undeletable(data: &[VolumeData], actions: &[&dyn Action]) -> Vec<String> 
     texts
 }
 
-/// Makes the record in the bucket say that this is no backup any more.
-pub async fn mark(store: &BackupStore, record: &Record) -> Result<(), Error> {
-    match record {
-        Record::Whole(backup) => {
-            let mut marked = backup.as_ref().clone();
-            marked.status.phase = Some(BackupPhase::Deleting);
-            store.put_backup(&marked, Write::Overwrite).await.map_err(Error::Mark)
-        }
+/// Makes the record in the bucket say that this is no backup any more, and what has become of its data elsewhere.
+pub async fn mark(store: &BackupStore, record: &Record, data: Data) -> Result<(), Error> {
+    let backup = match record {
+        Record::Marked(_, marked) if *marked == data || *marked == Data::Gone => return Ok(()),
+        Record::Whole(backup) | Record::Marked(backup, _) => backup,
         // To everybody who reads the bucket it is no backup already.
-        Record::Absent | Record::Unreadable { .. } | Record::Marked(_) => Ok(()),
+        Record::Absent | Record::Unreadable { .. } => return Ok(()),
+    };
+    let mut marked = backup.as_ref().clone();
+    marked.status.phase = Some(BackupPhase::Deleting);
+    if data == Data::Gone {
+        let annotations = marked.metadata.annotations.get_or_insert_default();
+        annotations.insert(survey::DATA_GONE.to_owned(), "true".to_owned());
     }
+    store.put_backup(&marked, Write::Overwrite).await.map_err(Error::Mark)
 }
 
 /// Deletes data outside the folder, some at a time, and goes on after a failure: the errors of all.
@@ -105,9 +110,9 @@ pub async fn files(store: &BackupStore, backup: &str) -> Result<(), Error> {
 /// Why a keep rule or the ttl may not end a backup: what the bucket says of it is missing or of another backup.
 ///
 /// A person may delete what can't be read; a rule only deletes what it has understood.
-pub fn unlike_its_record(backup: &velero::Backup, survey: &Survey) -> Option<String> {
-    let recorded = match &survey.record {
-        Record::Marked(_) => return None,
+pub fn unlike_its_record(backup: &velero::Backup, record: &Record) -> Option<String> {
+    let recorded = match record {
+        Record::Marked(..) => return None,
         Record::Absent => {
             return match backup.status_phase() {
                 BackupPhase::Completed | BackupPhase::PartiallyFailed => {

@@ -28,6 +28,8 @@ pub enum Error {
     Delete { key: String, source: Reason },
     #[error("making a URL for {key} failed")]
     Sign { key: String, source: Reason },
+    #[error("{key} is not there any more")]
+    Gone { key: String },
     #[error("{key} exists already")]
     AlreadyExists { key: String },
     #[error("{key} has {size} bytes, more than the {limit} that are read")]

@@ -3,8 +3,10 @@
 //! That is: the kind before the API version, the members of every object in the order of Velero's and Kubernetes' Go
 //! types, indented by two, without a newline at the end, and with the members that Go can't leave out.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
 use super::Backup;
@@ -163,6 +165,32 @@ pub fn to_metadata_json(backup: &Backup) -> String {
     let mut text = String::new();
     write_value(&mut text, &value, &FILE, 0);
     text
+}
+
+/// What may be changed in a `velero-backup.json` that was written before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Amendment {
+    pub expiration: Option<Time>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The file with the amendment made. Everything else stays, also what this release has no name for.
+pub fn amend_metadata_json(file: &[u8], amendment: &Amendment) -> Result<String, serde_json::Error> {
+    let Amendment { expiration, annotations } = amendment;
+    let mut value: Value = serde_json::from_slice(file)?;
+    // A file without these members is no Backup, and was refused before.
+    if let (Some(expiration), Some(status)) = (expiration, value["status"].as_object_mut()) {
+        status.insert("expiration".to_owned(), serde_json::to_value(expiration)?);
+    }
+    if let (false, Some(metadata)) = (annotations.is_empty(), value["metadata"].as_object_mut()) {
+        let present = metadata.entry("annotations").or_insert_with(|| json!({}));
+        if let Some(present) = present.as_object_mut() {
+            present.extend(annotations.iter().map(|(key, text)| (key.clone(), json!(text))));
+        }
+    }
+    let mut text = String::new();
+    write_value(&mut text, &value, &FILE, 0);
+    Ok(text)
 }
 
 /// Puts in what Velero's own files always have, empty or not.

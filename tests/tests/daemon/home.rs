@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// How long anything may take that is over in a second on a quiet machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-const POLL: Duration = Duration::from_millis(50);
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 
 pub(crate) struct Home {
     pub(crate) testbed: &'static Testbed,

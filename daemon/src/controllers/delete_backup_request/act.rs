@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use super::Controller;
 use super::decide::{Decision, Refusal};
 use super::progress;
-use super::run::{self, End, Work};
+use super::run::{self, Attempt, End, Work};
 use crate::controllers::runs::Runs;
 use crate::controllers::watched;
 
@@ -19,7 +19,12 @@ pub(super) async fn act(
     match decision {
         Decision::Start(start) => {
             let uid = request.uid().unwrap_or_default();
-            let work = Work { controller: controller.clone(), request: request.clone(), start: *start };
+            let work = Work {
+                controller: controller.clone(),
+                request: request.clone(),
+                start: *start,
+                attempt: Attempt::First,
+            };
             runs.start(&uid, &request.name_any(), |cancel| run::run(work, cancel));
             Ok(())
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::{TryStreamExt, stream};
 use holdfast_policy::velero;
-use holdfast_policy::velero::{DeleteBackupRequestPhase, labels, short_name};
+use holdfast_policy::velero::{BackupPhase, DeleteBackupRequestPhase, labels, short_name};
 use kube::ResourceExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use crate::actions::delete::Context;
 use crate::controllers::events::{Notice, Severity};
 use crate::controllers::stores::reason;
 use crate::controllers::watched;
-use crate::engine::delete::{self, Record};
+use crate::engine::delete::{self, Data, Record};
 
 /// How long a backup's Restores may take to go, as with Velero.
 const RESTORES_TIME_OUT: Duration = Duration::from_secs(60);
@@ -50,6 +50,14 @@ pub(super) struct Work {
     pub(super) controller: Controller,
     pub(super) request: Arc<velero::DeleteBackupRequest>,
     pub(super) start: Start,
+    pub(super) attempt: Attempt,
+}
+
+/// Whether an earlier attempt may have come some way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    First,
+    Later,
 }
 
 /// Why a backup is not deleted.
@@ -60,7 +68,7 @@ enum Failure {
         errors: Vec<String>,
         again: Again,
     },
-    /// The backup is none any more, and some of it is still there.
+    /// The backup may be none any more, and some of it is still there.
     Midway {
         errors: Vec<String>,
     },
@@ -89,12 +97,12 @@ pub(super) async fn run(work: Work, cancel: CancellationToken) -> End {
 
 impl Work {
     async fn carry_out(mut self) -> End {
-        let outcome = self.attempt().await;
+        let outcome = self.delete().await;
         let noted = match outcome {
             Ok(()) => self.note_success().await.map(|()| End::Deleted),
             Err(Failure::Write(error)) => Err(error),
             Err(Failure::Before { errors, again }) => self.note_failure(errors, again).await,
-            Err(Failure::Midway { errors }) => self.note_midway(errors).await,
+            Err(Failure::Midway { errors }) => self.write_errors(errors, Again::Yes).await,
         };
         noted.unwrap_or_else(|error| match error.status() {
             // Only of the request: nothing else is written that may be gone.
@@ -107,7 +115,7 @@ impl Work {
         &self.request.spec.backup_name
     }
 
-    async fn attempt(&mut self) -> Result<(), Failure> {
+    async fn delete(&mut self) -> Result<(), Failure> {
         self.begin().await?;
         self.delete_data().await?;
         self.delete_restores().await?;
@@ -135,6 +143,9 @@ impl Work {
         request.annotations_mut().insert(progress::LOCATION.to_owned(), location);
         self.request = requests.patch(&self.request, &request).await?;
         if let Some(backup) = &self.start.backup {
+            if backup.status_phase() == BackupPhase::Deleting {
+                self.attempt = Attempt::Later;
+            }
             let mut deleting = backup.as_ref().clone();
             progress::begin(&mut deleting);
             // A run that starts meanwhile is a conflict, and refused by the next look.
@@ -146,44 +157,62 @@ impl Work {
     async fn delete_data(&self) -> Result<(), Failure> {
         let Controller { stores, cluster, actions, .. } = &self.controller;
         let name = self.backup_name();
-        let before = |error: &dyn std::error::Error| Failure::Before {
-            errors: vec![reason(error)],
-            again: Again::Yes,
+        let failed_before = |error: &dyn std::error::Error| match self.attempt {
+            Attempt::First => Failure::Before { errors: vec![reason(error)], again: Again::Yes },
+            // How far the earlier one has come can't be told.
+            Attempt::Later => Failure::Midway { errors: vec![reason(error)] },
         };
-        let store = stores.open(&self.start.location).await.map_err(|error| before(&error))?;
-        let survey = delete::survey(&store, name).await.map_err(|error| before(&error))?;
-        let begun = matches!(survey.record, Record::Marked(_));
-        self.require_understanding(&survey)?;
-        for warning in &survey.warnings {
-            tracing::warn!(backup = name, warning, "deletion of a backup passes something over");
-        }
-        let failed = |errors| {
-            if begun { Failure::Midway { errors } } else { Failure::Before { errors, again: Again::Yes } }
+        let store = stores.open(&self.start.location).await.map_err(|error| failed_before(&error))?;
+        let record = delete::record(&store, name).await.map_err(|error| failed_before(&error))?;
+        self.require_understanding(&record)?;
+        let failed = |errors| match record {
+            Record::Marked(..) => Failure::Midway { errors },
+            Record::Absent | Record::Unreadable { .. } | Record::Whole(_) => {
+                Failure::Before { errors, again: Again::Yes }
+            }
         };
-        let undeletable = delete::undeletable(&survey.data, actions);
+        let midway = |error: delete::Error| Failure::Midway { errors: vec![reason(&error)] };
+        let data = match record {
+            Record::Marked(_, Data::Gone) => Vec::new(),
+            Record::Marked(_, Data::MayBeThere)
+            | Record::Absent
+            | Record::Unreadable { .. }
+            | Record::Whole(_) => {
+                let survey = delete::survey(&store, name).await;
+                let survey = survey.map_err(|error| failed(vec![reason(&error)]))?;
+                for warning in &survey.warnings {
+                    tracing::warn!(backup = name, warning, "deletion of a backup passes something over");
+                }
+                survey.data
+            }
+        };
+        let undeletable = delete::undeletable(&data, actions);
         if !undeletable.is_empty() {
             return Err(failed(undeletable));
         }
-        delete::mark(&store, &survey.record).await.map_err(|error| failed(vec![reason(&error)]))?;
-        let cx = Context { backup: name, location: &self.start.location, cluster };
-        let deleted = delete::volumes(&survey.data, actions, &cx).await;
-        deleted.map_err(|errors| Failure::Midway { errors })?;
-        let removed = delete::files(&store, name).await;
-        removed.map_err(|error| Failure::Midway { errors: vec![reason(&error)] })
+        // A mark whose answer got lost is there all the same, so from here on there is no way back.
+        if !data.is_empty() {
+            delete::mark(&store, &record, Data::MayBeThere).await.map_err(midway)?;
+            let cx = Context { backup: name, location: &self.start.location, cluster };
+            let deleted = delete::volumes(&data, actions, &cx).await;
+            deleted.map_err(|errors| Failure::Midway { errors })?;
+        }
+        delete::mark(&store, &record, Data::Gone).await.map_err(midway)?;
+        delete::files(&store, name).await.map_err(midway)
     }
 
     /// Refuses what would be a guess.
-    fn require_understanding(&self, survey: &delete::Survey) -> Result<(), Failure> {
+    fn require_understanding(&self, record: &Record) -> Result<(), Failure> {
         let refused = |error: String| Failure::Before { errors: vec![error], again: Again::No };
-        match (&self.start.backup, &survey.record) {
+        match (&self.start.backup, record) {
             // It was deleted from the cluster before its deletion had begun in the bucket.
             (None, Record::Whole(_) | Record::Unreadable { .. }) => {
                 Err(refused("backup deletion failed: backup not found".to_owned()))
             }
-            (None, Record::Absent | Record::Marked(_)) => Ok(()),
+            (None, Record::Absent | Record::Marked(..)) => Ok(()),
             (Some(backup), _) => match progress::rule(&self.request) {
                 None => Ok(()),
-                Some(rule) => match delete::unlike_its_record(backup, survey) {
+                Some(rule) => match delete::unlike_its_record(backup, record) {
                     None => Ok(()),
                     Some(why) => Err(refused(format!(
                         "backup deletion failed: rule {rule} deletes no backup whose metadata in the bucket is not \
@@ -244,11 +273,6 @@ impl Work {
             self.controller.backups.patch(backup, &after).await?;
         }
         self.write_errors(errors, again).await
-    }
-
-    /// Something is gone: the Backup stays in `Deleting`.
-    async fn note_midway(&self, errors: Vec<String>) -> Result<End, watched::Error> {
-        self.write_errors(errors, Again::Yes).await
     }
 
     async fn write_errors(&self, errors: Vec<String>, again: Again) -> Result<End, watched::Error> {

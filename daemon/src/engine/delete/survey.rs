@@ -1,4 +1,4 @@
-//! What there is to delete. Reads only.
+//! What there is to delete: what the bucket says of the backup, and its data outside the folder. Reads only.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,9 @@ use crate::store::{self, BackupFile, BackupStore};
 /// Files of lists unpack to a few hundred bytes an entry; this is room for a hundred thousand.
 const LARGEST_LIST: u64 = 64 * 1024 * 1024;
 
-/// What a survey has found.
-#[derive(Debug)]
+/// The data outside the folder.
+#[derive(Debug, Default)]
 pub struct Survey {
-    pub record: Record,
-    /// What has to be deleted outside the folder.
     pub data: Vec<VolumeData>,
     /// What looks like such data and names nothing that could be deleted.
     pub warnings: Vec<String>,
@@ -34,13 +32,23 @@ pub enum Record {
         reason: String,
     },
     /// A deletion has begun.
-    Marked(Box<velero::Backup>),
+    Marked(Box<velero::Backup>, Data),
     Whole(Box<velero::Backup>),
 }
 
-/// Looks at everything that the backup's files tell.
+/// What has become of the data outside the folder since a deletion has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    MayBeThere,
+    /// All of it is deleted. The files that told of it may be gone too.
+    Gone,
+}
+
+/// Annotation in the record of a backup that is being deleted: the data outside its folder is gone.
+pub(super) const DATA_GONE: &str = "holdfast.dev/volume-data-deleted";
+
+/// Looks for data in everything that the backup's files tell.
 pub async fn survey(store: &BackupStore, backup: &str) -> Result<Survey, Error> {
-    let record = record(store, backup).await?;
     let mut data = Vec::new();
     let mut warnings = Vec::new();
     let native: Vec<Value> = list(store, backup, BackupFile::VolumeSnapshots).await?.unwrap_or_default();
@@ -69,13 +77,19 @@ pub async fn survey(store: &BackupStore, backup: &str) -> Result<Survey, Error> 
     if may_hold_snapshots(store, backup).await? {
         data.extend(contents::snapshots(store, backup).await?);
     }
-    Ok(Survey { record, data, warnings })
+    Ok(Survey { data, warnings })
 }
 
-async fn record(store: &BackupStore, backup: &str) -> Result<Record, Error> {
+/// Reads `velero-backup.json`.
+pub async fn record(store: &BackupStore, backup: &str) -> Result<Record, Error> {
     match store.read_backup(backup).await {
         Ok(None) => Ok(Record::Absent),
-        Ok(Some(found)) if found.status_phase() == BackupPhase::Deleting => Ok(Record::Marked(found.into())),
+        Ok(Some(found)) if found.status_phase() == BackupPhase::Deleting => {
+            let annotations = found.metadata.annotations.as_ref();
+            let is_gone = annotations.is_some_and(|annotations| annotations.contains_key(DATA_GONE));
+            let data = if is_gone { Data::Gone } else { Data::MayBeThere };
+            Ok(Record::Marked(found.into(), data))
+        }
         Ok(Some(found)) => Ok(Record::Whole(found.into())),
         Err(
             error @ (store::Error::Decode { .. }

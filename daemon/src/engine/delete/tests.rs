@@ -93,16 +93,20 @@ fn files_in(folder: &TempDir) -> Vec<String> {
 #[tokio::test]
 async fn a_marked_backup_is_none_to_anybody_who_reads_the_bucket() {
     let (folder, store) = bucket().await;
-    let found = survey(&store, "shop").await.unwrap();
-    assert!(matches!(found.record, Record::Whole(_)) && found.data.is_empty());
-    mark(&store, &found.record).await.unwrap();
+    let found = record(&store, "shop").await.unwrap();
+    assert!(matches!(found, Record::Whole(_)));
+    assert_eq!(survey(&store, "shop").await.unwrap().data, []);
+    mark(&store, &found, Data::MayBeThere).await.unwrap();
     let recorded = store.read_backup("shop").await.unwrap().unwrap();
     assert_eq!(recorded.status_phase(), BackupPhase::Deleting);
-    assert!(matches!(survey(&store, "shop").await.unwrap().record, Record::Marked(_)));
+    let found = record(&store, "shop").await.unwrap();
+    assert!(matches!(found, Record::Marked(_, Data::MayBeThere)));
+    mark(&store, &found, Data::Gone).await.unwrap();
+    assert!(matches!(record(&store, "shop").await.unwrap(), Record::Marked(_, Data::Gone)));
     files(&store, "shop").await.unwrap();
     assert!(files_in(&folder).is_empty());
     // Once more, as after a crash.
-    assert!(matches!(survey(&store, "shop").await.unwrap().record, Record::Absent));
+    assert!(matches!(record(&store, "shop").await.unwrap(), Record::Absent));
     files(&store, "shop").await.unwrap();
 }
 
@@ -193,7 +197,7 @@ async fn a_rule_ends_only_what_the_bucket_knows_as_it_is() {
     });
     let unlike = async |recorded: Value| {
         store.put_backup(&backup(recorded), Write::Overwrite).await.unwrap();
-        unlike_its_record(&backup(status.clone()), &survey(&store, "shop").await.unwrap())
+        unlike_its_record(&backup(status.clone()), &record(&store, "shop").await.unwrap())
     };
     assert_eq!(unlike(status.clone()).await, None);
     let mut marked = status.clone();
@@ -209,7 +213,7 @@ async fn a_rule_ends_only_what_the_bucket_knows_as_it_is() {
         Some("velero-backup.json is that of another run of this name")
     );
     store.remove_backup("shop").await.unwrap();
-    let found = survey(&store, "shop").await.unwrap();
+    let found = record(&store, "shop").await.unwrap();
     assert!(unlike_its_record(&backup(status), &found).is_some());
     assert_eq!(unlike_its_record(&backup(json!({"phase": "FailedValidation"})), &found), None);
 }
@@ -219,10 +223,10 @@ async fn a_record_that_can_t_be_read_stops_a_rule_and_no_person() {
     let (folder, store) = bucket().await;
     std::fs::write(folder.path().join("b/backups/shop/velero-backup.json"), Bytes::from_static(b"{"))
         .unwrap();
-    let found = survey(&store, "shop").await.unwrap();
-    assert!(matches!(found.record, Record::Unreadable { .. }));
+    let found = record(&store, "shop").await.unwrap();
+    assert!(matches!(found, Record::Unreadable { .. }));
     assert!(unlike_its_record(&backup(json!({"phase": "Completed"})), &found).is_some());
-    mark(&store, &found.record).await.unwrap();
+    mark(&store, &found, Data::Gone).await.unwrap();
     files(&store, "shop").await.unwrap();
     assert!(files_in(&folder).is_empty());
 }

@@ -1,14 +1,15 @@
-//! Removing a backup so that what is left of it at any moment is known for what it is.
+//! Changing and removing a backup that exists, so that what there is at any moment is known for what it is.
 
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
+use holdfast_policy::velero::{Amendment, amend_metadata_json};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::error::is_absent;
 use super::layout::{BACKUPS, StoredFile, folder};
-use super::{BackupStore, Error};
+use super::{BackupStore, Error, LARGEST_BACKUP, Write};
 
 /// Something that every request to a bucket goes through: it may count requests, slow them down or let them fail.
 pub type Layer = Arc<dyn Fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> + Send + Sync>;
@@ -32,6 +33,17 @@ impl BackupStore {
         self.delete_all_but(&folder_key, &folder_path, record).await?;
         self.delete(&key).await?;
         self.connection.remove_emptied_folder(&folder_path).await
+    }
+
+    /// Changes what may be changed in the `velero-backup.json` of a backup that exists; everything else stays as it is.
+    pub async fn amend_backup(&self, backup: &str, amendment: &Amendment) -> Result<(), Error> {
+        let file = StoredFile::Backup { backup: backup.to_owned() };
+        let key = file.key()?;
+        let found = self.get(&file, LARGEST_BACKUP).await?;
+        let found = found.ok_or_else(|| Error::Gone { key: key.clone() })?;
+        let amended = amend_metadata_json(&found, amendment);
+        let amended = amended.map_err(|source| Error::Decode { key, source })?;
+        self.put(&file, amended.into(), Write::Overwrite).await
     }
 
     /// Is nothing left of this backup?
