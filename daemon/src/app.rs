@@ -37,7 +37,7 @@ use crate::intake::origin::Given;
 use crate::metrics::{Exposition, Figures};
 use crate::publish::mode::Mode;
 
-mod cluster_name;
+pub mod cluster_name;
 pub mod crds;
 mod downloads;
 pub mod listen;
@@ -219,7 +219,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
     let restores =
         watch(client, namespace, vec![Arc::new(lookout.clone()), Arc::new(figures.clone())], parts);
     let schedules = watch(client, namespace, vec![Arc::new(figures.clone())], parts);
-    let deletion_requests = watch(client, namespace, Vec::new(), parts);
+    let deletion_requests = watch(client, namespace, vec![Arc::new(figures.clone())], parts);
     let download_requests = watch(client, namespace, Vec::new(), parts);
     let status_requests = watch(client, namespace, Vec::new(), parts);
     let all_filled = async {

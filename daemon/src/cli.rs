@@ -13,6 +13,7 @@ pub mod next;
 pub mod plan;
 pub mod policies;
 pub mod render;
+pub mod retention;
 pub mod run;
 pub mod schema;
 pub mod version;
@@ -42,6 +43,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Print the next runs of schedules.
     Next(next::Args),
+    /// Print which backups stay and which go, and why.
+    Retention(retention::Args),
     /// Print the JSON Schema of policy files.
     Schema(schema::Args),
     /// Print the version.
@@ -68,6 +71,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Plan(args) => plan::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Next(args) => next::run(args),
+        Command::Retention(args) => retention::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Version(args) => version::run(args),
     }

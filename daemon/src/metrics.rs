@@ -11,6 +11,7 @@ use holdfast_policy::velero;
 use crate::controllers::watched::{Observer, Seen};
 
 mod counts;
+mod deletions;
 mod durations;
 mod exposition;
 mod latest;
@@ -40,6 +41,12 @@ impl Observer<velero::Backup> for Figures {
 impl Observer<velero::Restore> for Figures {
     fn see(&self, seen: Seen<'_, velero::Restore>) {
         self.ledger().see_restore(&seen);
+    }
+}
+
+impl Observer<velero::DeleteBackupRequest> for Figures {
+    fn see(&self, seen: Seen<'_, velero::DeleteBackupRequest>) {
+        self.ledger().deletions.see(&seen);
     }
 }
 

@@ -4,6 +4,7 @@
 //! the backup is restored into a second, empty one. Everything shares this machine, so what counts is the ratio of
 //! two figures of the same run.
 
+pub mod lifecycle;
 mod mix;
 mod raw;
 pub mod report;

@@ -14,7 +14,7 @@ const TRIES: u32 = 30;
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
 /// The name that was given, or else one that no other cluster has.
-pub(super) async fn find(client: &Client, given: Option<&str>) -> anyhow::Result<String> {
+pub async fn find(client: &Client, given: Option<&str>) -> anyhow::Result<String> {
     if let Some(name) = given {
         return Ok(name.to_owned());
     }

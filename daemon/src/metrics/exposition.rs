@@ -38,6 +38,8 @@ struct Scrape {
     locations: Vec<(String, bool)>,
     backups: usize,
     restores: usize,
+    /// Requests to delete a backup, by who asked.
+    deletions: Vec<(&'static str, u64)>,
 }
 
 struct Series {
@@ -120,6 +122,7 @@ impl Exposition {
                 schedule,
             })
             .collect();
+        let deletions = ledger.deletions.counts();
         drop(ledger);
         let is_available = |location: &velero::BackupStorageLocation| {
             location.status.phase == Some(LocationPhase::Available)
@@ -135,6 +138,7 @@ impl Exposition {
                 .collect(),
             backups: backups.len(),
             restores: self.restores.all().len(),
+            deletions,
         }
     }
 }
@@ -176,6 +180,12 @@ impl Scrape {
                     ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
                 }
             }
+        }
+        let (name, help) =
+            ("holdfast_backup_deletion_requests", "Deletions that were asked for, by which rule");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (rule, count) in &self.deletions {
+            ConstCounter::new(*count).encode(family.encode_family(&[("rule", *rule)])?)?;
         }
         self.encode_durations(&mut encoder)?;
         self.encode_totals(&mut encoder)
@@ -266,6 +276,7 @@ mod tests {
                 locations: vec![("default".to_owned(), true), ("far".to_owned(), false)],
                 backups: 1,
                 restores: 0,
+                deletions: vec![("ttl", 3), ("person", 0)],
             }
             .encode(encoder)
         }
@@ -295,6 +306,7 @@ mod tests {
             r#"velero_backup_tarball_size_bytes{schedule="nightly"} 2048.0"#,
             r#"velero_backup_duration_seconds_bucket{le="300.0",schedule="nightly"} 1"#,
             r#"velero_backup_duration_seconds_sum{schedule="nightly"} 120.0"#,
+            r#"holdfast_backup_deletion_requests_total{rule="ttl"} 3"#,
             "velero_backup_total 1",
             "velero_restore_total 0",
             r#"velero_backup_location_status_gauge{backup_location_name="default"} 1"#,

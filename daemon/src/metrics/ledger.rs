@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_policy::velero::{Backup, Restore, labels};
 
 use super::counts::Counts;
+use super::deletions::Deletions;
 use super::stage::Stages;
 use crate::controllers::watched::Seen;
 
@@ -12,6 +13,7 @@ use crate::controllers::watched::Seen;
 pub(super) struct Ledger {
     /// By the name of the schedule, which is empty for what a person made.
     by_schedule: BTreeMap<String, Counts>,
+    pub(super) deletions: Deletions,
     backups: Stages,
     restores: Stages,
 }

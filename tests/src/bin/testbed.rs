@@ -52,12 +52,26 @@ enum Command {
 
 #[derive(Args)]
 struct Bench {
+    /// What to measure.
+    #[arg(value_enum, default_value_t = Subject::Objects)]
+    subject: Subject,
     /// How many objects to measure with.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     objects: usize,
+    /// How many backups to measure a lifecycle with.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    backups: usize,
     /// How to print the figures.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Subject {
+    /// Backup and restore of many objects.
+    Objects,
+    /// What becomes of many backups: their expiry.
+    Lifecycle,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -108,10 +122,19 @@ async fn measure(bench: Bench) -> anyhow::Result<String> {
     if cfg!(debug_assertions) {
         return Err(again_in_release());
     }
-    let report = bench::run(bench.objects).await?;
+    let (table, json) = match bench.subject {
+        Subject::Objects => {
+            let report = bench::run(bench.objects).await?;
+            (report.table(), report.json())
+        }
+        Subject::Lifecycle => {
+            let figures = bench::lifecycle::run(bench.backups).await?;
+            (figures.table(), figures.json())
+        }
+    };
     Ok(match bench.output {
-        Output::Text => report.table(),
-        Output::Json => format!("{:#}\n", report.json()),
+        Output::Text => table,
+        Output::Json => format!("{json:#}\n"),
     })
 }
 

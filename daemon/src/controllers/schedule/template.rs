@@ -4,6 +4,9 @@
 //! `kubectl apply` keeps the Schedule's own text: on a Backup it would describe another object.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+use holdfast_policy::annotations::{RETENTION, TIME_ZONE};
+use holdfast_policy::cron;
 use holdfast_policy::velero;
 use holdfast_policy::velero::labels;
 use k8s_openapi::api::core::v1::TypedLocalObjectReference;
@@ -50,6 +53,14 @@ pub fn backup(schedule: &velero::Schedule, name: &str, due: DateTime<Utc>) -> ve
     let mut annotations = schedule.metadata.annotations.clone().unwrap_or_default();
     annotations.remove(LAST_APPLIED);
     annotations.insert(SCHEDULED_AT.to_owned(), due.to_rfc3339_opts(SecondsFormat::Secs, true));
+
+    // Retention counts days of the schedule's zone, also where the Schedule is not there any more.
+    let zone = cron::Schedule::parse(&schedule.spec.schedule, None).map(|cron| cron.zone());
+    if let (true, Ok(zone)) = (annotations.contains_key(RETENTION), zone)
+        && zone != Tz::UTC
+    {
+        annotations.insert(TIME_ZONE.to_owned(), zone.name().to_owned());
+    }
 
     let owner_references = (schedule.spec.use_owner_references_in_backup == Some(true)).then(|| {
         vec![OwnerReference {
@@ -133,6 +144,20 @@ mod tests {
             })
         );
         assert_eq!(backup.spec.included_namespaces, ["shop"]);
+    }
+
+    #[test]
+    fn a_run_with_keep_rules_carries_the_zone_whose_days_they_count() {
+        let zone_of = |rules: serde_json::Value, cron: &str| {
+            let change = serde_json::json!({"metadata": {"annotations": rules}, "spec": {"schedule": cron}});
+            let annotations = backup(&schedule(change), "b", due()).metadata.annotations.unwrap();
+            annotations.get(TIME_ZONE).cloned()
+        };
+        let rules = serde_json::json!({RETENTION: "{}"});
+        let berlin = "CRON_TZ=Europe/Berlin 0 1 * * *";
+        assert_eq!(zone_of(rules.clone(), berlin).as_deref(), Some("Europe/Berlin"));
+        assert_eq!(zone_of(rules, "0 1 * * *"), None);
+        assert_eq!(zone_of(serde_json::json!({}), berlin), None);
     }
 
     #[test]
