@@ -403,6 +403,8 @@ async fn one_fault(steps: i64, fault: Fault) -> anyhow::Result<bool> {
 }
 
 async fn every_step(fault: Fault) -> anyhow::Result<i64> {
+    // For the definitions.
+    Home::new("definitions").await?.daemon(&[]).await?.stop().await?;
     let mut outcomes = futures::stream::iter(0..MOST_STEPS)
         .map(|steps| async move { (steps, one_fault(steps, fault).await) })
         .buffered(AT_A_TIME);

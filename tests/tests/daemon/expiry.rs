@@ -35,6 +35,10 @@ fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
+                if value.is_null() {
+                    into.remove(&key);
+                    continue;
+                }
                 merge(into.entry(key).or_insert(Value::Null), value);
             }
         }
@@ -122,6 +126,8 @@ async fn a_read_only_location_is_left_alone_and_the_backup_says_so() -> anyhow::
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_a_rule_has_understood_goes() -> anyhow::Result<()> {
     let home = Home::new("rules").await?;
+    // For the definitions.
+    home.daemon(&[]).await?.stop().await?;
     home.local_location().await?;
     let annotated = |annotations: Value| json!({"metadata": {"annotations": annotations}});
     let of = |schedule: &str, started: &str, rules: &str| {
