@@ -28,7 +28,8 @@ use crate::controllers::stores::Stores;
 use crate::controllers::switches::{Name, Purpose, Switches};
 use crate::controllers::watched::{Observer, Record, Watched};
 use crate::controllers::{
-    backup, delete_backup_request, download_request, gc, location, restore, schedule, server_status_request,
+    backup, backup_sync, delete_backup_request, download_request, gc, location, restore, schedule,
+    server_status_request,
 };
 use crate::downloads::Links;
 use crate::engine::backup::Defaults;
@@ -70,6 +71,7 @@ pub struct Options {
     pub concurrent_deletions: usize,
     pub on_restart: OnRestart,
     pub store_validation_frequency: GoDuration,
+    pub backup_sync_period: GoDuration,
     pub garbage_collection_frequency: GoDuration,
     pub default_backup_ttl: GoDuration,
     pub default_item_operation_timeout: GoDuration,
@@ -219,6 +221,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
     let restores =
         watch(client, namespace, vec![Arc::new(lookout.clone()), Arc::new(figures.clone())], parts);
     let schedules = watch(client, namespace, vec![Arc::new(figures.clone())], parts);
+    let pod_volumes = watch(client, namespace, Vec::new(), parts);
     let deletion_requests = watch(client, namespace, vec![Arc::new(figures.clone())], parts);
     let download_requests = watch(client, namespace, Vec::new(), parts);
     let status_requests = watch(client, namespace, Vec::new(), parts);
@@ -228,6 +231,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
             backups.filled(),
             restores.filled(),
             schedules.filled(),
+            pod_volumes.filled(),
             deletion_requests.filled(),
             download_requests.filled(),
             status_requests.filled(),
@@ -248,7 +252,15 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
     });
     let stores = Stores::new(client, namespace);
     let cluster = Cluster::new(client.clone());
+    let brakes = backup_sync::Brakes::default();
     let location = location::Controller {
+        cluster_name: cluster_name.to_owned(),
+        claims: match options.purpose {
+            Purpose::BackupAndRestore => location::Claims::Made,
+            Purpose::RestoreOnly => location::Claims::Read,
+        },
+        backups: backups.clone(),
+        brakes: brakes.clone(),
         locations: locations.clone(),
         stores: stores.clone(),
         clock: options.clock.clone(),
@@ -287,6 +299,18 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
         left_alone: switches.restores_left_alone(),
         on_restart: options.on_restart,
         item_operation_timeout: options.default_item_operation_timeout,
+    };
+    let backup_sync = backup_sync::Controller {
+        namespace: namespace.clone(),
+        locations: locations.clone(),
+        backups: backups.clone(),
+        pod_volumes,
+        schedules: schedules.clone(),
+        stores: stores.clone(),
+        clock: options.clock.clone(),
+        events: Events::new(client),
+        brakes,
+        period: options.backup_sync_period,
     };
     let gc = gc::Controller {
         backups: backups.clone(),
@@ -342,6 +366,9 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
     parts.start_controller(restore.run(stop.clone()));
     if switches.is_on(Name::Schedule) {
         parts.start_controller(schedule.run(stop.clone()));
+    }
+    if switches.is_on(Name::BackupSync) {
+        parts.start_controller(backup_sync.run(stop.clone()));
     }
     if switches.is_on(Name::BackupDeletion) {
         parts.start_controller(delete_backup_request.run(stop.clone()));

@@ -8,6 +8,7 @@ mod download;
 mod error;
 mod existing;
 mod layout;
+mod place;
 mod providers;
 
 mod settings;
@@ -31,6 +32,7 @@ pub use download::{ArchiveObject, ArchiveRead, FileObject};
 pub use error::{Error, Reason};
 pub use existing::Layer;
 pub use layout::{BackupFile, RestoreFile, StoredFile};
+pub use place::{Creation, Marker, Ownership};
 pub use settings::{LocationSettings, SettingsError};
 pub use upload::ArchiveUpload;
 

@@ -42,6 +42,11 @@ pub const ARCHIVE_BYTES: &str = "holdfast.dev/archive-bytes";
 pub const ADOPTED_BY: &str = "holdfast.dev/adopted-by";
 /// Annotation of BackupStorageLocations: the cluster whose backups this one takes over.
 pub const TAKE_OVER: &str = "holdfast.dev/take-over";
+/// Annotation of BackupStorageLocations: the id of the marker that was found in the bucket. Taken away by a person, it is
+/// learnt anew, and with it that the bucket was changed on purpose.
+pub const LOCATION_ID: &str = "holdfast.dev/location-id";
+/// Annotation of BackupStorageLocations: the other cluster that writes there. While it is set the location is read only.
+pub const OWNED_BY: &str = "holdfast.dev/owned-by";
 /// Annotation of Restores: JSON with `storageClasses`, `images` and `nodes` of the policy's `remap`.
 pub const REMAP: &str = "holdfast.dev/remap";
 /// Annotation of Restores: the text whose change makes the restore happen.

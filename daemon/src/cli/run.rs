@@ -80,6 +80,9 @@ pub struct Args {
     /// How often a location without a frequency of its own is checked; 0 means once.
     #[arg(long, default_value = "1m")]
     store_validation_frequency: GoDuration,
+    /// How often a location without a period of its own is looked through for backups; 0 means a minute.
+    #[arg(long, default_value = "1m")]
+    backup_sync_period: GoDuration,
     /// How soon a backup whose deletion was refused is tried again; 0 means an hour. Backups expire at their instant.
     #[arg(long, default_value = "60m")]
     garbage_collection_frequency: GoDuration,
@@ -166,6 +169,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         concurrent_deletions,
         on_restart,
         store_validation_frequency,
+        backup_sync_period,
         garbage_collection_frequency,
         default_backup_ttl,
         default_item_operation_timeout,
@@ -208,7 +212,8 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
             OnRestartArg::Fail => OnRestart::Fail,
         },
         store_validation_frequency,
-        garbage_collection_frequency: positive_or_hour(garbage_collection_frequency),
+        backup_sync_period: positive_or(backup_sync_period, 60),
+        garbage_collection_frequency: positive_or(garbage_collection_frequency, 3600),
         default_backup_ttl,
         default_item_operation_timeout,
         default_backup_storage_location,
@@ -219,8 +224,8 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
 }
 
 /// As Velero reads its flag.
-fn positive_or_hour(frequency: GoDuration) -> GoDuration {
-    if frequency.is_zero() || frequency.is_negative() { GoDuration::from_secs(3600) } else { frequency }
+fn positive_or(period: GoDuration, seconds: i64) -> GoDuration {
+    if period.is_zero() || period.is_negative() { GoDuration::from_secs(seconds) } else { period }
 }
 
 fn start_log(format: LogFormat, level: LogLevel) -> anyhow::Result<()> {

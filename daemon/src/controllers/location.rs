@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 
 use super::backoff::Backoff;
+use super::backup_sync::Brakes;
 use super::runs::Runs;
 use super::stores::Stores;
 use super::wake::{Wake, earlier};
@@ -20,10 +21,23 @@ mod act;
 pub mod decide;
 pub mod default;
 mod observe;
+mod place;
 
 use decide::Decision;
 
+/// Whether this daemon says in a bucket that it writes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claims {
+    Made,
+    /// It only brings back.
+    Read,
+}
+
 pub struct Controller {
+    pub cluster_name: String,
+    pub claims: Claims,
+    pub backups: Arc<Watched<velero::Backup>>,
+    pub brakes: Brakes,
     pub locations: Arc<Watched<velero::BackupStorageLocation>>,
     pub stores: Stores,
     pub clock: Clock,
@@ -54,10 +68,10 @@ impl Controller {
                     Decision::CheckedOnce | Decision::Checking => (),
                     Decision::Check { reason } => {
                         tracing::debug!(location = name, ?reason, "checking location");
-                        act::check(location, &self.stores, &checks, &self.clock, &mut memory);
+                        act::check(&self, location, &checks, &mut memory);
                     }
                     Decision::Record { check } => {
-                        match act::record(&location, &check, &self.locations, &checks).await {
+                        match act::record(&self, &location, &check, &checks).await {
                             Ok(()) => backoff.succeeded(&name),
                             Err(error) => {
                                 let error = &error as &dyn std::error::Error;

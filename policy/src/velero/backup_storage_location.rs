@@ -12,6 +12,7 @@ use super::kind::kind;
 use super::parts;
 use super::text_enum::text_enum;
 use super::wire::{empty_as_none, is_default, null_as_default};
+use crate::annotations::OWNED_BY;
 use crate::duration::GoDuration;
 
 kind! {
@@ -114,6 +115,17 @@ pub struct BackupStorageLocationStatus {
     /// No longer used. See the spec.
     #[serde(deserialize_with = "empty_as_none", skip_serializing_if = "Option::is_none")]
     pub access_mode: Option<AccessMode>,
+}
+
+impl BackupStorageLocation {
+    /// What this cluster may do there: as the spec says, and only read while another cluster owns the place.
+    pub fn access_mode(&self) -> AccessMode {
+        let owned_by = self.metadata.annotations.as_ref().and_then(|annotations| annotations.get(OWNED_BY));
+        match owned_by {
+            Some(cluster) if !cluster.is_empty() => AccessMode::ReadOnly,
+            Some(_) | None => self.spec.access_mode_or_default(),
+        }
+    }
 }
 
 impl BackupStorageLocationSpec {

@@ -119,7 +119,7 @@ impl Home {
         self.runs.ended(name, PATIENCE, |backup: &Backup| backup.status_phase() == phase).await
     }
 
-    /// Files below the bucket, as paths from there, sorted.
+    /// Files below the bucket, as paths from there, sorted; without what tells of the bucket itself.
     pub(crate) fn files(&self) -> anyhow::Result<Vec<String>> {
         let mut files = Vec::new();
         let mut folders = vec![self.bucket()];
@@ -135,6 +135,7 @@ impl Home {
                 }
             }
         }
+        files.retain(|file| !file.starts_with("metadata/holdfast/"));
         files.sort();
         Ok(files)
     }

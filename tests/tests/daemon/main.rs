@@ -9,3 +9,4 @@ mod restart;
 mod restore;
 mod schedule;
 mod start;
+mod sync;

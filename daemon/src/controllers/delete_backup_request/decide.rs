@@ -216,7 +216,7 @@ fn check(one: &Requested) -> Result<Checked, Refusal> {
     }
     let name = || location_name.clone();
     let location = location.as_ref().ok_or_else(|| Refusal::NoLocation { name: name() })?;
-    if location.spec.access_mode == Some(AccessMode::ReadOnly) {
+    if location.access_mode() == AccessMode::ReadOnly {
         return Err(Refusal::ReadOnly { name: name() });
     }
     match location.status.phase {

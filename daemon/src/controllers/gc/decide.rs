@@ -240,7 +240,7 @@ impl Facts<'_> {
             Some(LocationPhase::Available) => (),
             Some(LocationPhase::Unavailable) | None => return Err(Wait::LocationUnavailable),
         }
-        if location.spec.access_mode == Some(AccessMode::ReadOnly) {
+        if location.access_mode() == AccessMode::ReadOnly {
             return Err(Wait::Location { failure: Failure::ReadOnly });
         }
         Ok(())

@@ -6,32 +6,37 @@ use std::time::Duration;
 use holdfast_policy::time::from_chrono;
 use holdfast_policy::velero;
 
-use crate::clock::Clock;
 use crate::controllers::runs::Runs;
-use crate::controllers::stores::{self, Stores};
-use crate::controllers::watched::{self, Watched};
+use crate::controllers::watched;
 
 use super::decide::Check;
 use super::observe::Memory;
+use super::{Controller, place};
 
 /// A bucket that has not answered by then is unavailable.
 const TIME_OUT: Duration = Duration::from_secs(60);
 
 pub(super) fn check(
+    controller: &Controller,
     location: Arc<velero::BackupStorageLocation>,
-    stores: &Stores,
     checks: &Runs<Check>,
-    clock: &Clock,
     memory: &mut Memory,
 ) {
     let uid = location.metadata.uid.clone().unwrap_or_default();
     let name = location.metadata.name.clone().unwrap_or_default();
     memory.checked(&uid, location.spec.clone());
-    let stores = stores.clone();
-    let clock = clock.clone();
+    let clock = controller.clock.clone();
+    let work = place::Work {
+        holds_backups: place::holds_backups(&controller.backups, &location),
+        location,
+        cluster_name: controller.cluster_name.clone(),
+        claims: controller.claims,
+        stores: controller.stores.clone(),
+        clock: clock.clone(),
+    };
     checks.start(&uid, &name, |cancel| async move {
         let outcome = tokio::select! {
-            outcome = tokio::time::timeout(TIME_OUT, look(&stores, &location)) => match outcome {
+            outcome = tokio::time::timeout(TIME_OUT, place::look(&work)) => match outcome {
                 Ok(outcome) => outcome,
                 Err(_) => Err(format!("no answer within {} s", TIME_OUT.as_secs())),
             },
@@ -41,31 +46,27 @@ pub(super) fn check(
     });
 }
 
-async fn look(stores: &Stores, location: &velero::BackupStorageLocation) -> Result<(), String> {
-    let store = stores.open(location).await.map_err(|error| stores::reason(&error))?;
-    store.check().await.map_err(|error| stores::reason(&error))
-}
-
 pub(super) async fn record(
+    controller: &Controller,
     location: &velero::BackupStorageLocation,
     check: &Check,
-    locations: &Watched<velero::BackupStorageLocation>,
     checks: &Runs<Check>,
 ) -> Result<(), watched::Error> {
     let name = location.metadata.name.as_deref().unwrap_or_default();
     let mut after = location.clone();
     after.status.last_validation_time = Some(from_chrono(check.at));
     match &check.outcome {
-        Ok(()) => {
+        Ok(place) => {
+            place.put_into(&mut after);
             after.status.phase = Some(velero::LocationPhase::Available);
-            after.status.message = None;
+            after.status.message = controller.brakes.of(location).or_else(|| place.message());
         }
         Err(reason) => {
             after.status.phase = Some(velero::LocationPhase::Unavailable);
             after.status.message = Some(format!("BackupStorageLocation \"{name}\" is unavailable: {reason}"));
         }
     }
-    if after.status.phase != location.status.phase {
+    if (after.status.phase, &after.status.message) != (location.status.phase, &location.status.message) {
         tracing::info!(
             location = name,
             phase = ?after.status.phase,
@@ -73,7 +74,7 @@ pub(super) async fn record(
             "location checked"
         );
     }
-    match locations.patch(location, &after).await {
+    match controller.locations.patch(location, &after).await {
         Ok(_) => (),
         // Deleted while it was checked: there is nothing left to write to.
         Err(error) if matches!(error.status(), Some(404 | 409)) => (),

@@ -7,6 +7,8 @@ use holdfast_policy::duration::GoDuration;
 use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero;
 
+use super::place::Place;
+
 /// One location.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -31,7 +33,7 @@ pub enum CheckState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     pub at: DateTime<Utc>,
-    pub outcome: Result<(), String>,
+    pub outcome: Result<Place, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -160,7 +160,7 @@ fn location_problems(name: &str, locations: &[velero::BackupStorageLocation]) ->
         )];
     };
     let mut problems = Vec::new();
-    if location.spec.access_mode_or_default() == AccessMode::ReadOnly {
+    if location.access_mode() == AccessMode::ReadOnly {
         problems.push(format!(
             "backup can't be created because backup storage location {name} is currently in read-only mode"
         ));
