@@ -31,7 +31,7 @@ use decide::Turn;
 const FIRST_REST: Duration = Duration::minutes(1);
 const LONGEST_REST: Duration = Duration::minutes(10);
 /// How many folders a message names.
-const FOLDERS_NAMED: usize = 5;
+const FOLDERS_NAMED: usize = 8;
 
 pub struct Controller {
     pub namespace: String,
