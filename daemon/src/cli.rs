@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 pub mod check;
 pub mod crds;
 pub mod explain;
+pub mod import;
 pub mod next;
 pub mod plan;
 pub mod policies;
@@ -41,6 +42,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Tell which policies would back up an object, and by which rule others would not; or what no policy covers.
     Explain(explain::Args),
+    /// Turn the Schedules and locations of a Velero installation into policies.
+    Import(import::Args),
     /// Print the next runs of schedules.
     Next(next::Args),
     /// Print which backups stay and which go, and why.
@@ -70,6 +73,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Render(args) => render::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Import(args) => import::run(args),
         Command::Next(args) => next::run(args),
         Command::Retention(args) => retention::run(args),
         Command::Schema(args) => schema::run(args),

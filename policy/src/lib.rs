@@ -8,6 +8,7 @@ pub mod compression;
 pub mod cron;
 pub mod duration;
 pub mod holdfast;
+pub mod import;
 mod load;
 pub mod model;
 pub mod next;

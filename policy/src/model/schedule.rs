@@ -20,6 +20,10 @@ pub struct ScheduleEntry {
     /// Name of the schedule in its policy: the Schedule is called `<policy>-<name>`, 48 characters at most.
     #[schemars(schema_with = "shape::object_name")]
     pub name: String,
+    /// Name of the Schedule where it is not `<policy>-<name>`: that of one that was there before its policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "shape::object_name", example = &"daily")]
+    pub schedule_name: Option<String>,
     /// Five fields (minute, hour, day of month, month, day of week), a descriptor such as `@daily`, or
     /// `@every 1h30m`.
     #[schemars(example = &"0 1 * * *")]

@@ -97,15 +97,14 @@ impl<'a> Policy<'a> {
             reach::keeps_something(retention, &path.key("retention"), raw, findings);
         }
         let places = self.places(&overrides);
+        let named = |place: &Destination| match &entry.schedule_name {
+            Some(name) => name.clone(),
+            None => place.name(&metadata.name, &entry.name),
+        };
         if unique {
+            let at = path.key(if entry.schedule_name.is_some() { "scheduleName" } else { "name" });
             for place in &places {
-                generated.claim(
-                    "Schedule",
-                    &place.name(&metadata.name, &entry.name),
-                    raw,
-                    &path.key("name"),
-                    findings,
-                );
+                generated.claim("Schedule", &named(place), raw, &at, findings);
             }
         }
         let Some(cron) = schedule::times(entry, path, raw, findings) else { return Vec::new() };
@@ -124,7 +123,7 @@ impl<'a> Policy<'a> {
             .into_iter()
             .map(|place| ValidSchedule {
                 origin: Origin { policy: metadata.name.clone(), entry: entry.name.clone() },
-                name: place.name(&metadata.name, &entry.name),
+                name: named(&place),
                 zone_given: entry.time_zone.is_some() || cron.names_zone(),
                 cron: cron.clone(),
                 suspend: entry.suspend.or(spec.suspend).unwrap_or(false),

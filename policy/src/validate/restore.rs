@@ -138,7 +138,7 @@ fn schedule_name(
         findings.add(&document.raw, &at.key("schedule"), Rule::RestoreSource, message);
         return None;
     };
-    let base = format!("{}-{schedule}", policy.metadata.name);
+    let base = entry.schedule_name.clone().unwrap_or_else(|| format!("{}-{schedule}", policy.metadata.name));
     let several = if entry.location.is_some() { None } else { policy.spec.locations.as_ref() };
     match (several, &document.spec.from.location) {
         (None, None) => Some(base),
