@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod exec;
 mod pod;
+pub mod restore;
 mod selector;
 mod tally;
 

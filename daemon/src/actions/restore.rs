@@ -11,6 +11,7 @@ mod change_image_name;
 mod change_storage_class;
 mod cluster_role_bindings;
 mod crd_preserve_fields;
+mod init_restore_hook;
 mod job;
 mod pod;
 mod pvc;
@@ -22,6 +23,8 @@ mod service_account;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+
+use crate::hooks::restore::Rules;
 
 /// One action. `name` is the one that Velero registers; [`all`] states the order.
 #[derive(Debug)]
@@ -45,6 +48,7 @@ pub struct Context<'a> {
     pub namespace_mapping: &'a BTreeMap<String, String>,
     pub node_ports: NodePorts,
     pub configuration: &'a Configuration,
+    pub hooks: &'a Rules,
 }
 
 /// What happens to node ports that nobody asked for explicitly (`spec.preserveNodePorts`).
@@ -115,6 +119,8 @@ pub enum Error {
     AmbiguousConfiguration { action: &'static str, names: Vec<String> },
     #[error("storage class {name} that {old} is mapped to does not exist")]
     NoSuchStorageClass { old: String, name: String },
+    #[error("{reason}")]
+    InitHook { reason: String },
     #[error("annotation {annotation} is not a Service: {reason}")]
     BadLastApplied { annotation: &'static str, reason: String },
 }
@@ -129,6 +135,7 @@ pub fn all() -> &'static [Action] {
         change_storage_class::ACTION,
         cluster_role_bindings::ACTION,
         crd_preserve_fields::ACTION,
+        init_restore_hook::ACTION,
         job::ACTION,
         pod::ACTION,
         pvc::ACTION,
@@ -207,6 +214,7 @@ mod fixtures {
             namespace_mapping: BTreeMap::new(),
             node_ports: NodePorts::KeepExplicit,
             configuration: Configuration::default(),
+            hooks: Rules::default(),
             from_backup: item.clone(),
         };
         change(&mut setting);
@@ -218,6 +226,7 @@ mod fixtures {
             namespace_mapping: &setting.namespace_mapping,
             node_ports: setting.node_ports,
             configuration: &setting.configuration,
+            hooks: &setting.hooks,
         };
         (action.apply)(item, &context, answers)
     }
@@ -226,6 +235,7 @@ mod fixtures {
         pub(super) namespace_mapping: BTreeMap<String, String>,
         pub(super) node_ports: NodePorts,
         pub(super) configuration: Configuration,
+        pub(super) hooks: Rules,
         pub(super) from_backup: Value,
     }
 }
@@ -246,7 +256,15 @@ mod tests {
     #[test]
     fn a_pod_is_seen_by_its_actions_in_velero_s_order() {
         let names: Vec<&str> = for_group_resource("pods").map(|action| action.name).collect();
-        assert_eq!(names, ["velero.io/add-pvc-from-pod", "velero.io/change-image-name", "velero.io/pod"]);
+        assert_eq!(
+            names,
+            [
+                "velero.io/add-pvc-from-pod",
+                "velero.io/change-image-name",
+                "velero.io/init-restore-hook",
+                "velero.io/pod"
+            ]
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod existing;
 mod facts;
 mod files;
 mod first_look;
+mod hooks;
 mod item;
 mod modifiers;
 mod namespaces;
@@ -29,6 +30,7 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
+use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -75,6 +77,7 @@ pub struct Outcome {
     pub errors: u64,
     /// Objects in the resource list.
     pub items: u64,
+    pub hooks: crate::hooks::Counts,
 }
 
 /// Why a restore could not be carried out.
@@ -123,6 +126,10 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     }
     let configuration = facts::configuration(&cluster, &home).await.map_err(Error::Configuration)?;
     let modifiers = modifiers(&cluster, &restore).await?;
+    let rules = match crate::hooks::restore::Rules::new(&restore.spec.hooks) {
+        Ok(rules) => rules,
+        Err(error) => return Err(Error::Refused { problems: vec![error.to_string()] }),
+    };
     let source::Looked { index, heads, kinds } =
         source::index(&store, &backup_name, settings.selection.labels.clone()).await?;
     tell_problems(&log, &settings, &index.problems);
@@ -132,6 +139,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
         settings,
         configuration,
         modifiers,
+        hooks: hooks::Hooks::new(rules, restore.status.start_timestamp.as_ref().map(to_chrono)),
         by_place: source::by_place(&index),
         records: Records::new(index.items.len()),
         index,
@@ -148,6 +156,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
         cancel,
     };
     run.carry_out().await.map_err(Error::Discover)?;
+    run.wait_for_hooks().await;
     if run.cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
@@ -156,7 +165,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     let finished = run.log.finish()?;
     let counts = finished.counts;
     run.write_files(&store, finished).await?;
-    Ok(Outcome { warnings: counts.warnings, errors: counts.errors, items })
+    Ok(Outcome { warnings: counts.warnings, errors: counts.errors, items, hooks: run.hooks.counts() })
 }
 
 /// The rules that the Restore names, read again: what was validated may have changed since.

@@ -27,6 +27,7 @@ struct Raw {
 
 #[derive(Deserialize)]
 struct Metadata {
+    #[serde(default)]
     name: String,
     #[serde(default)]
     namespace: String,

@@ -1,7 +1,6 @@
 //! Hooks of backups in real pods.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use holdfast_policy::velero::{Backup, BackupPhase};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -9,10 +8,9 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::home::Home;
-use super::pods;
+use super::pods::{self, until};
 
 fn shell(script: &str) -> Value {
     json!(["sh", "-c", script])
@@ -263,12 +261,4 @@ pub(super) async fn backups_that_overlap_wait_only_where_both_have_hooks() {
     until(async || phase(&names[1]).await == BackupPhase::Completed).await;
     let trace = pods::shell(&home.client, &namespace, "db", "main", "cat /tmp/trace").await;
     assert_eq!(trace, "in\nout\nin\nout\n");
-}
-
-async fn until(condition: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + pods::PATIENCE;
-    while !condition().await {
-        assert!(Instant::now() < deadline, "not after {:?}", pods::PATIENCE);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use flate2::read::GzDecoder;
-use holdfast_policy::velero::Backup;
+use holdfast_policy::velero::{Backup, Restore};
 use holdfast_tests::{Daemon, DaemonOptions, Runs, Testbed};
 use kube::Client;
 use serde_json::{Value, json};
@@ -56,6 +56,18 @@ impl Home {
         let backup = self.runs.backup(namespace, spec, PATIENCE).await.unwrap();
         Backed { backup, folder: self.standing.folder.path().join("bucket/backups").join(namespace) }
     }
+
+    /// Restores what [`Home::back_up`] made of a namespace into another one.
+    pub(super) async fn restore(&self, backup: &str, target: &str, hooks: Value) -> Restored {
+        let spec = json!({
+            "backupName": backup,
+            "namespaceMapping": {backup: target},
+            "hooks": {"resources": hooks},
+        });
+        let spec = serde_json::from_value(spec).unwrap();
+        let restore = self.runs.restore(target, spec, PATIENCE).await.unwrap();
+        Restored { restore, folder: self.standing.folder.path().join("bucket/restores").join(target) }
+    }
 }
 
 impl Drop for Home {
@@ -85,6 +97,12 @@ impl Standing {
 /// A backup that has ended.
 pub(super) struct Backed {
     pub(super) backup: Backup,
+    folder: PathBuf,
+}
+
+/// A restore that has ended.
+pub(super) struct Restored {
+    pub(super) restore: Restore,
     folder: PathBuf,
 }
 
@@ -126,6 +144,24 @@ impl Backed {
         let status = &self.backup.status;
         let hooks = status.hook_status.unwrap();
         (self.backup.status_phase().as_str(), hooks.hooks_attempted, hooks.hooks_failed, status.errors)
+    }
+}
+
+impl Restored {
+    pub(super) fn log(&self) -> String {
+        unzip(&self.folder, &format!("restore-{}", self.restore.metadata.name.as_deref().unwrap()), "logs")
+    }
+
+    pub(super) fn results(&self) -> Value {
+        let name = format!("restore-{}", self.restore.metadata.name.as_deref().unwrap());
+        serde_json::from_str(&unzip(&self.folder, &name, "results")).unwrap()
+    }
+
+    /// Phase, hooks attempted, hooks failed, errors.
+    pub(super) fn end(&self) -> (&'static str, i64, i64, i64) {
+        let status = &self.restore.status;
+        let hooks = status.hook_status.unwrap();
+        (self.restore.status_phase().as_str(), hooks.hooks_attempted, hooks.hooks_failed, status.errors)
     }
 }
 

@@ -5,7 +5,9 @@
 
 mod backup_hooks;
 mod home;
+mod interrupted;
 mod pods;
+mod restore_hooks;
 mod testbed;
 
 use std::future::Future;
@@ -48,6 +50,15 @@ fn main() -> ExitCode {
         backup_hooks::no_hook_runs_in_a_pod_that_has_ended_or_has_no_place_yet,
         backup_hooks::a_backup_that_is_cancelled_in_a_pre_hook_runs_the_post_hooks,
         backup_hooks::backups_that_overlap_wait_only_where_both_have_hooks,
+        restore_hooks::init_containers_come_first_and_commands_run_in_order_container_by_container,
+        restore_hooks::a_failing_hook_makes_the_restore_partially_failed_and_holds_no_other_pod_up,
+        restore_hooks::a_hook_on_a_missing_container_is_an_error_and_no_hang,
+        restore_hooks::a_container_that_does_not_come_is_waited_for_as_long_as_the_hook_says,
+        restore_hooks::a_hook_waits_until_its_container_is_ready_where_it_says_so,
+        restore_hooks::a_restored_pods_annotations_come_before_the_spec,
+        restore_hooks::an_init_hook_without_a_command_fails_validation,
+        interrupted::a_daemon_killed_in_a_backup_hook_takes_the_backup_up_again,
+        interrupted::a_daemon_killed_in_a_restore_hook_runs_the_hooks_of_its_pods_again,
     ];
     let trials = tests.into_iter().map(|(name, test)| {
         let trial = Trial::test(name, move || {

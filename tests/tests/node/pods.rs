@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use holdfast_tests::node;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{AttachParams, PostParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use kube::api::{AttachParams, ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -71,6 +72,14 @@ pub(super) async fn wait_for(client: &Client, namespace: &str, name: &str, condi
     }
 }
 
+pub(super) async fn until(condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not after {PATIENCE:?}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 /// What a shell in the container prints for `script`.
 pub(super) async fn shell(
     client: &Client,
@@ -86,4 +95,44 @@ pub(super) async fn shell(
     process.stdout().unwrap().read_to_string(&mut output).await.unwrap();
     process.join().await.unwrap();
     output
+}
+
+/// Places the pods of a namespace on the node for as long as it lives.
+pub(super) struct Scheduler {
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Scheduler {
+    pub(super) fn start(client: &Client, namespace: &str) -> Scheduler {
+        let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+        let task = tokio::spawn(async move {
+            loop {
+                let listed = pods.list(&ListParams::default()).await;
+                for pod in listed.into_iter().flat_map(|pods| pods.items) {
+                    let name = pod.metadata.name.unwrap_or_default();
+                    if pod.spec.is_some_and(|spec| spec.node_name.is_none()) {
+                        place(&pods, &name).await;
+                    }
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        });
+        Scheduler { task }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn place(pods: &Api<Pod>, name: &str) {
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+        "target": {"kind": "Node", "name": node::NAME},
+    });
+    let placed: kube::Result<Status> =
+        pods.create_subresource("binding", name, &PostParams::default(), &binding).await;
+    placed.unwrap();
 }

@@ -150,6 +150,9 @@ async fn finish(
             status.errors = count(outcome.errors);
             let items = count(outcome.items);
             status.progress = Some(RestoreProgress { total_items: items, items_restored: items });
+            let crate::hooks::Counts { attempted, failed } = outcome.hooks;
+            status.hook_status =
+                Some(velero::HookStatus { hooks_attempted: count(attempted), hooks_failed: count(failed) });
             controller.restores.patch(restore, &after).await?;
         }
         End::Refused { problems } => {

@@ -139,6 +139,7 @@ impl Run {
         if &*item.entry.group_resource == DEFINITIONS {
             self.wait_until_served(resource, &written.name).await?;
         }
+        self.start_hooks(item, &object, &written.name);
         self.log.info("Created object", &[("object", &item.entry.to_string()), ("name", &written.name)]);
         Ok(record)
     }
@@ -182,6 +183,7 @@ impl Run {
         live: Value,
     ) -> Result<Record, Error> {
         let name = name_of(object).to_owned();
+        self.take_up_hooks(item, &live, &name);
         let patch = |body: Value| {
             let (cluster, target, name) = (&self.cluster, item.target, &name);
             async move {
@@ -235,7 +237,7 @@ impl Run {
     }
 
     /// The object was created by an earlier request of this restore.
-    fn is_ours(&self, live: &Value) -> bool {
+    pub(super) fn is_ours(&self, live: &Value) -> bool {
         let labels = live.pointer("/metadata/labels");
         labels.and_then(|labels| labels.get(RESTORE_NAME)) == self.settings.labels.get(RESTORE_NAME)
     }

@@ -7,7 +7,7 @@
 use std::error::Error as _;
 
 use bytes::Bytes;
-use holdfast_policy::velero::labels::{INIT_HOOK_CONTAINER_IMAGE, RESTORE_HOOK_COMMAND, RESTORE_STATUS};
+use holdfast_policy::velero::labels::RESTORE_STATUS;
 use serde_json::Value;
 
 use super::first_look::Head;
@@ -156,6 +156,7 @@ impl Run {
             namespace_mapping: &self.settings.mapping,
             node_ports: self.settings.node_ports,
             configuration: &self.configuration,
+            hooks: &self.hooks.rules,
         };
         for action in actions {
             let questions = (action.questions)(&object, &context);
@@ -178,7 +179,6 @@ impl Run {
         if &*entry.group_resource == "persistentvolumeclaims" {
             volumes::rebind_claim(&mut object, |volume| self.is_provisioned_anew(volume));
         }
-        self.tell_hooks(item, &object);
         self.modify(&mut object, &entry.group_resource, entry.namespace.as_deref())?;
         self.settle_in(&mut object, item.target);
         let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -209,21 +209,6 @@ impl Run {
         }
         if let Some(labels) = labels.as_object_mut() {
             labels.extend(self.settings.labels.clone());
-        }
-    }
-
-    /// Hooks that a pod carries itself are not run yet; that must not go unsaid.
-    fn tell_hooks(&self, item: &Item<'_>, object: &Value) {
-        let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
-        let has_hook = annotations.is_some_and(|annotations| {
-            annotations.contains_key(RESTORE_HOOK_COMMAND)
-                || annotations.contains_key(INIT_HOOK_CONTAINER_IMAGE)
-        });
-        if has_hook && item.kind == "Pod" {
-            self.log.warning(
-                item.place(),
-                format!("the restore hooks of {} are not run by this version", item.entry),
-            );
         }
     }
 

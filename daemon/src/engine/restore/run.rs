@@ -16,6 +16,7 @@ use super::Progress;
 use super::create::Streak;
 use super::facts::Facts;
 use super::first_look::{Head, Kinds};
+use super::hooks::Hooks;
 use super::modifiers::Modifiers;
 use super::plan::{Decision, Entry, Plan, Skip, Step, Target, Wave, plan, target_namespace};
 use super::records::{Action, Claim, Record, Records};
@@ -36,6 +37,7 @@ pub(crate) struct Run {
     pub(crate) settings: Settings,
     pub(crate) configuration: Configuration,
     pub(crate) modifiers: Option<Modifiers>,
+    pub(crate) hooks: Hooks,
     pub(crate) index: Index,
     pub(crate) heads: Vec<Option<Head>>,
     pub(crate) kinds: Kinds,

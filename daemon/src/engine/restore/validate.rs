@@ -92,6 +92,7 @@ pub fn validate(restore: &velero::Restore, facts: Facts<'_>) -> Validated {
         );
         return Validated { spec, problems };
     }
+    problems.extend(crate::hooks::restore::problems(&spec.hooks));
     problems.extend(what_is_not_there_yet(&spec));
     if let Some(policy) = spec.existing_resource_policy.as_deref().filter(|policy| !known_policy(policy)) {
         problems.push(format!("existingResourcePolicy {policy:?} is neither none nor update"));
@@ -128,9 +129,6 @@ fn list_problems(what: &str, includes: &[String], excludes: &[String]) -> Vec<St
 /// A setting that is understood but not carried out is refused: a restore without it would look complete.
 fn what_is_not_there_yet(spec: &velero::RestoreSpec) -> Vec<String> {
     let mut problems = Vec::new();
-    if !spec.hooks.resources.is_empty() {
-        problems.push("invalid restore hooks: this version does not run restore hooks".to_owned());
-    }
     if spec.resource_policy.is_some() {
         problems.push(
             "invalid restore resource policies: this version does not apply filter policies".to_owned(),
@@ -322,13 +320,15 @@ mod tests {
         let found = validated(json!({
             "backupName": "gold",
             "existingResourcePolicy": "perhaps",
-            "hooks": {"resources": [{"name": "warm"}]},
+            "hooks": {"resources": [{"name": "warm", "postHooks": [
+                {"init": {"initContainers": [{"name": "x", "image": "y"}]}},
+            ]}]},
             "resourcePolicy": {"kind": "ConfigMap", "name": "filters"},
         }));
         assert_eq!(
             found.problems,
             [
-                "invalid restore hooks: this version does not run restore hooks",
+                "invalid init container in restore hook \"warm\": command is required",
                 "invalid restore resource policies: this version does not apply filter policies",
                 "existingResourcePolicy \"perhaps\" is neither none nor update",
             ]
