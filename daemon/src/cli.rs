@@ -17,6 +17,7 @@ pub mod render;
 pub mod retention;
 pub mod run;
 pub mod schema;
+pub mod test;
 pub mod version;
 
 /// Backup and restore for Kubernetes, declared in policy files, on Velero's own resources and bucket layout.
@@ -44,6 +45,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Turn the Schedules and locations of a Velero installation into policies.
     Import(import::Args),
+    /// Carry out the tests beside policies: which objects are included, when runs are due, which backups stay.
+    Test(test::Args),
     /// Print the next runs of schedules.
     Next(next::Args),
     /// Print which backups stay and which go, and why.
@@ -74,6 +77,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Plan(args) => plan::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Import(args) => import::run(args),
+        Command::Test(args) => test::run(args),
         Command::Next(args) => next::run(args),
         Command::Retention(args) => retention::run(args),
         Command::Schema(args) => schema::run(args),

@@ -8,3 +8,4 @@ pub mod inventory;
 pub mod restore;
 pub mod run_log;
 pub mod select;
+pub mod trial;

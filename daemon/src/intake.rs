@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::publish::Publisher;
 use crate::publish::mode::Mode;
 use board::Board;
-use in_force::State;
+use in_force::{Place, State};
 use origin::Origin;
 use runs::Runs;
 use tell::Teller;
@@ -91,7 +91,9 @@ pub async fn run(
             cluster_name: cluster_name.clone(),
         };
         let left = board.as_ref().and_then(|board| board.get(&name)).as_ref().map(board::left);
-        states.push(State::new(name, &origin, target, mode, left.unwrap_or_default()));
+        let trust = origin.trust(&target.namespace, &policies.hooks_in);
+        let place = Place { trust, target, mode };
+        states.push(State::new(name, &origin, place, left.unwrap_or_default()));
         let sender = sender.clone();
         let follow = match origin {
             Origin::Directory(path) => watch::follow(index, path, sender).boxed(),

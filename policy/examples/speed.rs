@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::time::Instant;
 
-use holdfast_policy::compile::{Target, compile, to_yaml};
+use holdfast_policy::compile::{Target, render};
 use holdfast_policy::parse::SourceFile;
 
 #[expect(clippy::print_stdout, reason = "a program that prints figures")]
@@ -30,15 +30,12 @@ fn main() {
     let checked = start.elapsed();
     let start = Instant::now();
     let target = Target { namespace: "velero".into(), source: "speed".into(), cluster_name: None };
-    let manifests = compile(&set, &target);
-    let compiled = start.elapsed();
-    let start = Instant::now();
-    let text = to_yaml(&manifests);
+    let text = render(&set, &target);
     let rendered = start.elapsed();
 
-    let all = checked + compiled + rendered;
-    println!("{values} documents, {bytes} bytes -> {} objects, {} bytes", manifests.len(), text.len());
-    println!("check {checked:?}, compile {compiled:?}, write {rendered:?}: {all:?}");
+    let all = checked + rendered;
+    println!("{values} documents, {bytes} bytes -> {} bytes", text.len());
+    println!("check {checked:?}, render {rendered:?}: {all:?}");
     println!("YAML alone {yaml:?}; ratio {:.1}", all.as_secs_f64() / yaml.as_secs_f64());
     if let Some(peak) = peak_memory() {
         println!("peak memory {peak} MiB");

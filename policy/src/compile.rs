@@ -12,15 +12,12 @@ mod restore;
 mod schedule;
 mod selector;
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
-use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::model::restore::Approval;
 use crate::validate::ValidPolicySet;
-use object::Objects;
+use object::{Objects, rank};
 
 /// Where a set goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,17 +85,41 @@ pub enum RestoreFrom {
 impl Manifest {
     /// The object as it is created: with what is set at creation only.
     pub fn created(&self) -> Value {
-        serde_json::to_value(self.as_created()).expect("a tree of JSON values is one")
+        self.clone().into_created()
     }
 
-    fn as_created(&self) -> Merged<'_> {
-        Merged { value: Some(&self.value), fields: self.at_creation.as_ref() }
+    fn into_created(self) -> Value {
+        let mut value = self.value;
+        if let Some(fields) = self.at_creation {
+            merge(&mut value, fields);
+        }
+        value
     }
 }
 
 /// The objects of a set, sorted by kind and name in the order in which they are published.
 pub fn compile(set: &ValidPolicySet, target: &Target) -> Vec<Manifest> {
-    let mut objects = Objects::new(target);
+    let mut manifests = Vec::new();
+    each(set, target, &mut |manifest| manifests.push(manifest));
+    manifests.sort_by(|one, other| {
+        (rank(&one.kind), one.name.as_str()).cmp(&(rank(&other.kind), other.name.as_str()))
+    });
+    manifests
+}
+
+/// The same objects as one YAML stream, in a tenth of the memory.
+pub fn render(set: &ValidPolicySet, target: &Target) -> String {
+    let mut texts: Vec<(usize, String, String)> = Vec::new();
+    each(set, target, &mut |manifest| {
+        let (rank, name) = (rank(&manifest.kind), manifest.name.clone());
+        texts.push((rank, name, crate::yaml::to_document(&manifest.into_created())));
+    });
+    texts.sort_by(|one, other| (one.0, one.1.as_str()).cmp(&(other.0, other.1.as_str())));
+    texts.iter().map(|(_, _, text)| text.as_str()).collect()
+}
+
+fn each(set: &ValidPolicySet, target: &Target, take: &mut dyn FnMut(Manifest)) {
+    let mut objects = Objects::new(target, take);
     for location in set.storage_locations() {
         location::storage(location, &mut objects);
     }
@@ -117,39 +138,21 @@ pub fn compile(set: &ValidPolicySet, target: &Target) -> Vec<Manifest> {
             restore::compile(restore, &mut objects);
         }
     }
-    objects.sorted()
 }
 
 /// The objects as one YAML stream.
 pub fn to_yaml(manifests: &[Manifest]) -> String {
-    let mut text = String::new();
-    for manifest in manifests {
-        text.push_str("---\n");
-        text.push_str(
-            &crate::yaml::to_string(&manifest.as_created()).expect("a tree of JSON values is YAML"),
-        );
-    }
-    text
+    manifests.iter().map(|manifest| crate::yaml::to_document(&manifest.created())).collect()
 }
 
-/// A value with the fields of another one in it, without a copy of either.
-struct Merged<'a> {
-    value: Option<&'a Value>,
-    fields: Option<&'a Value>,
-}
-
-impl Serialize for Merged<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match (self.value, self.fields) {
-            (Some(Value::Object(value)), Some(Value::Object(fields))) => {
-                let keys: BTreeSet<&String> = value.keys().chain(fields.keys()).collect();
-                serializer.collect_map(
-                    keys.into_iter()
-                        .map(|key| (key, Merged { value: value.get(key), fields: fields.get(key) })),
-                )
+/// Sets the fields in the value.
+fn merge(value: &mut Value, fields: Value) {
+    match (value, fields) {
+        (Value::Object(value), Value::Object(fields)) => {
+            for (key, field) in fields {
+                merge(value.entry(key).or_insert(Value::Null), field);
             }
-            (_, Some(only)) | (Some(only), None) => only.serialize(serializer),
-            (None, None) => serializer.serialize_none(),
         }
+        (value, field) => *value = field,
     }
 }

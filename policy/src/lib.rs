@@ -15,6 +15,7 @@ pub mod next;
 pub mod objective;
 pub mod ownership;
 pub mod parse;
+pub mod policy_test;
 pub mod problem;
 pub mod resource_policy;
 pub mod retention;
@@ -25,4 +26,4 @@ pub mod validate;
 pub mod velero;
 pub mod yaml;
 
-pub use load::{check, check_for_velero, load, load_trusted};
+pub use load::{check, check_for_velero, is_test_file, load, load_trusted};

@@ -1,36 +1,37 @@
 //! The whole way from files to a valid set: parse, schema, validate.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use crate::model::{Kind, Metadata};
-use crate::parse::{Findings, Path, RawDocument, SourceFile};
-use crate::problem::{Problems, Rule, Strictness};
+use crate::parse::{Findings, Found, Path, RawDocument, SourceFile};
+use crate::problem::{Problems, Rule};
 use crate::schema::{Checked, Checker};
 use crate::unenforced::unenforced;
 use crate::validate::{self, Documents, Trust, Typed, ValidPolicySet};
 
 /// The set that the files of one source make, with its warnings; or all of its problems, warnings included.
 pub fn load(files: &[SourceFile]) -> Result<ValidPolicySet, Problems> {
-    load_trusted(files, &Trust::Full)
+    load_trusted(files, &Trust::default())
 }
 
 /// The same for a source that may not do everything.
 pub fn load_trusted(files: &[SourceFile], trust: &Trust) -> Result<ValidPolicySet, Problems> {
     let (set, problems) = read(files, trust);
-    if problems.refuse(Strictness::Lenient) { Err(problems) } else { Ok(set.with_warnings(problems)) }
+    if problems.refuse() { Err(problems) } else { Ok(set.with_warnings(problems)) }
 }
 
 /// Everything there is to say about the files of one source.
 pub fn check(files: &[SourceFile]) -> Problems {
-    read(files, &Trust::Full).1
+    read(files, &Trust::default()).1
 }
 
 /// The same, and what has no effect where a Velero server carries the policies out.
 pub fn check_for_velero(files: &[SourceFile]) -> Problems {
     let mut findings = Findings::new(files);
-    let (set, documents) = read_into(files, &Trust::Full, &mut findings);
+    let (set, documents) = read_into(files, &Trust::default(), &mut findings);
     for one in unenforced(&set) {
         validate::unenforced::add(&documents, &one, &mut findings);
     }
@@ -49,9 +50,43 @@ fn read_into<'a>(
     findings: &mut Findings<'a>,
 ) -> (ValidPolicySet, Documents) {
     let mut documents = Documents::default();
+    for (part, found) in read_parts(files) {
+        documents.append(part);
+        findings.absorb(found);
+    }
+    let set = validate::validate(&documents, trust, findings);
+    (set, documents)
+}
+
+/// Bytes from which on a second thread is worth its start.
+const MANY_BYTES: usize = 1 << 18;
+
+/// The documents of all files in their order, whatever thread reads them: what a document says depends on no other.
+fn read_parts(files: &[SourceFile]) -> Vec<(Documents, Found)> {
+    let total: usize = files.iter().map(|file| file.text.len()).sum();
+    if total < MANY_BYTES {
+        return vec![read_documents(files, 0..files.len())];
+    }
+    let mut before = 0;
+    let middle = files.iter().position(|file| {
+        before += file.text.len();
+        before * 2 >= total
+    });
+    let middle = middle.map_or(files.len(), |index| index + 1);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| read_documents(files, middle..files.len()));
+        let first = read_documents(files, 0..middle);
+        vec![first, second.join().expect("reading documents doesn't panic")]
+    })
+}
+
+fn read_documents(files: &[SourceFile], part: Range<usize>) -> (Documents, Found) {
+    let mut findings = Findings::new(files);
+    let mut documents = Documents::default();
     let checker = checker();
-    crate::parse::each_document(files, findings, |raw, value, findings| {
-        if belongs_to_others(&files[raw.file], &value) {
+    let policies = part.filter(|file| is_policy_file(&files[*file]));
+    crate::parse::each_document(files, policies, &mut findings, |raw, value, findings| {
+        if is_for_kustomize(&value) {
             return;
         }
         validate::secrets::find(&raw, &value, findings);
@@ -60,24 +95,27 @@ fn read_into<'a>(
             sort_in(raw, kind, value, &mut documents, findings);
         }
     });
-    let set = validate::validate(&documents, trust, findings);
-    (set, documents)
+    (documents, findings.into_found())
 }
 
-/// Files beside policies that are none: tests, and what kustomize reads.
-fn belongs_to_others(file: &SourceFile, value: &Value) -> bool {
+/// Whether a file's name is one under which tests of policies are kept.
+pub fn is_test_file(name: &str) -> bool {
+    name.ends_with("_test.yaml") || name.ends_with("_test.yml")
+}
+
+/// Files beside policies that are none: tests, and kustomize's own.
+fn is_policy_file(file: &SourceFile) -> bool {
     let name = file.name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let is_test = name.ends_with("_test.yaml") || name.ends_with("_test.yml");
-    let is_kustomization = value
-        .get("apiVersion")
-        .and_then(Value::as_str)
-        .is_some_and(|version| version.starts_with("kustomize.config.k8s.io/"))
-        || matches!(name, "kustomization.yaml" | "kustomization.yml");
-    is_test || is_kustomization
+    !is_test_file(name) && !matches!(name, "kustomization.yaml" | "kustomization.yml")
+}
+
+fn is_for_kustomize(value: &Value) -> bool {
+    let version = value.get("apiVersion").and_then(Value::as_str);
+    version.is_some_and(|version| version.starts_with("kustomize.config.k8s.io/"))
 }
 
 /// Compiled once: it depends on nothing but the types.
-fn checker() -> &'static Checker {
+pub(crate) fn checker() -> &'static Checker {
     static CHECKER: OnceLock<Checker> = OnceLock::new();
     CHECKER.get_or_init(Checker::new)
 }
@@ -101,6 +139,10 @@ fn sort_in(
             Kind::SnapshotLocation => documents.snapshot_locations.push(typed(raw, metadata, spec)?),
             Kind::BackupPolicy => documents.backup_policies.push(typed(raw, metadata, spec)?),
             Kind::RestorePolicy => documents.restore_policies.push(typed(raw, metadata, spec)?),
+            Kind::PolicyTest => {
+                let message = "a PolicyTest stands in a file of its own, whose name ends in _test.yaml";
+                findings.add(&raw, &Path::root().key("kind"), Rule::PolicyTest, message);
+            }
         }
         Ok::<(), serde_json::Error>(())
     })();
@@ -110,7 +152,7 @@ fn sort_in(
     }
 }
 
-fn typed<S: serde::de::DeserializeOwned>(
+pub(crate) fn typed<S: serde::de::DeserializeOwned>(
     raw: RawDocument,
     metadata: Metadata,
     spec: Value,

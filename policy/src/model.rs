@@ -8,6 +8,7 @@ pub mod defaults;
 pub mod hooks;
 pub mod location;
 pub mod modifiers;
+pub mod policy_test;
 pub mod remap;
 pub mod restore;
 pub mod retention;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use backup::{BackupEntry, BackupPolicySpec};
 pub use defaults::{DefaultsSpec, Drift};
 pub use location::{AccessMode, SecretKey, SnapshotLocationSpec, StorageLocationSpec};
+pub use policy_test::PolicyTestSpec;
 pub use restore::RestorePolicySpec;
 pub use retention::Retention;
 pub use schedule::{CatchUp, ConcurrencyPolicy, ScheduleEntry};
@@ -32,7 +34,7 @@ pub use schedule::{CatchUp, ConcurrencyPolicy, ScheduleEntry};
 /// The one API version of policy documents.
 pub const API_VERSION: &str = "holdfast.dev/v1alpha1";
 
-/// The kinds of documents a policy source may hold.
+/// The kinds of documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Defaults,
@@ -40,16 +42,19 @@ pub enum Kind {
     SnapshotLocation,
     BackupPolicy,
     RestorePolicy,
+    /// Is read by `holdfast test` alone, from files of its own.
+    PolicyTest,
 }
 
 impl Kind {
     /// Every kind, in the order in which documents are compiled and described.
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 6] = [
         Kind::Defaults,
         Kind::StorageLocation,
         Kind::SnapshotLocation,
         Kind::BackupPolicy,
         Kind::RestorePolicy,
+        Kind::PolicyTest,
     ];
 
     pub fn name(self) -> &'static str {
@@ -59,6 +64,7 @@ impl Kind {
             Kind::SnapshotLocation => "SnapshotLocation",
             Kind::BackupPolicy => "BackupPolicy",
             Kind::RestorePolicy => "RestorePolicy",
+            Kind::PolicyTest => "PolicyTest",
         }
     }
 

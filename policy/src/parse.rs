@@ -11,6 +11,7 @@ mod scalar;
 mod split;
 mod tree;
 
+pub(crate) use findings::Found;
 pub use findings::{Findings, Mark};
 pub use node::{Content, Entry, Node, Span};
 pub use path::{Path, Step};
@@ -50,16 +51,18 @@ const LARGEST_FILE: usize = 64 << 20;
 pub fn parse(files: &[SourceFile]) -> (Vec<(RawDocument, Value)>, Problems) {
     let mut findings = Findings::new(files);
     let mut documents = Vec::new();
-    each_document(files, &mut findings, |raw, value, _| documents.push((raw, value)));
+    each_document(files, 0..files.len(), &mut findings, |raw, value, _| documents.push((raw, value)));
     (documents, findings.into_problems())
 }
 
 pub(crate) fn each_document<'a>(
     files: &'a [SourceFile],
+    which: impl IntoIterator<Item = usize>,
     findings: &mut Findings<'a>,
     mut take: impl FnMut(RawDocument, Value, &mut Findings<'a>),
 ) {
-    for (file, source) in files.iter().enumerate() {
+    for file in which {
+        let source = &files[file];
         if source.text.len() > LARGEST_FILE {
             findings.add_file(
                 file,

@@ -13,12 +13,15 @@ mod text;
 
 use std::fmt;
 
+pub use junit::escape as escape_xml;
 pub use rule::{Rule, Severity};
 
 /// Something wrong with a document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     pub rule: Rule,
+    /// That of the rule; an error in place of a warning where warnings are errors.
+    pub severity: Severity,
     /// One sentence without a full stop.
     pub message: String,
     /// What would be right, where that is known.
@@ -33,8 +36,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub fn severity(&self) -> Severity {
-        self.rule.severity()
+    /// As it stands in the JSON of [`Problems::render`].
+    pub fn to_json(&self) -> serde_json::Value {
+        json::value(self)
     }
 }
 
@@ -98,16 +102,23 @@ impl Problems {
     }
 
     pub fn count(&self, severity: Severity) -> usize {
-        self.iter().filter(|problem| problem.severity() == severity).count()
+        self.iter().filter(|problem| problem.severity == severity).count()
     }
 
     /// Whether a set with these problems is refused.
-    pub fn refuse(&self, strictness: Strictness) -> bool {
-        self.iter().any(|problem| match problem.severity() {
-            Severity::Error => true,
-            Severity::Warning => strictness == Strictness::Strict,
-            Severity::Note => false,
-        })
+    pub fn refuse(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// The same, with errors in place of warnings.
+    #[must_use]
+    pub fn strict(mut self) -> Problems {
+        for problem in &mut self.list {
+            if problem.severity == Severity::Warning {
+                problem.severity = Severity::Error;
+            }
+        }
+        self
     }
 
     /// The problems in the given format, with a line end after the last line.
@@ -135,13 +146,6 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
-
-/// Whether warnings refuse a set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strictness {
-    Lenient,
-    Strict,
-}
 
 /// How problems are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

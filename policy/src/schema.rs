@@ -4,6 +4,7 @@
 //! findings carry positions. What no schema can say is left to `validate`.
 
 mod check;
+mod examples;
 mod formats;
 mod reference;
 mod spelling;
@@ -17,13 +18,14 @@ pub use check::{Checked, Checker};
 pub use reference::markdown;
 
 use crate::model::{
-    API_VERSION, BackupPolicySpec, DefaultsSpec, Kind, Metadata, RestorePolicySpec, SnapshotLocationSpec,
-    StorageLocationSpec,
+    API_VERSION, BackupPolicySpec, DefaultsSpec, Kind, Metadata, PolicyTestSpec, RestorePolicySpec,
+    SnapshotLocationSpec, StorageLocationSpec,
 };
 
 /// The schema of every kind of document.
 pub fn json_schema() -> Value {
     let mut definitions = definitions();
+    examples::add(&mut definitions);
     for kind in Kind::ALL {
         definitions.insert(kind.name().to_owned(), document(kind));
     }
@@ -65,9 +67,11 @@ fn document(kind: Kind) -> Value {
     let spec = spec_name(kind);
     let required: &[&str] = match kind {
         Kind::Defaults => &["apiVersion", "kind", "spec"],
-        Kind::StorageLocation | Kind::SnapshotLocation | Kind::BackupPolicy | Kind::RestorePolicy => {
-            &["apiVersion", "kind", "metadata", "spec"]
-        }
+        Kind::StorageLocation
+        | Kind::SnapshotLocation
+        | Kind::BackupPolicy
+        | Kind::RestorePolicy
+        | Kind::PolicyTest => &["apiVersion", "kind", "metadata", "spec"],
     };
     json!({
         "type": "object",
@@ -89,6 +93,7 @@ fn spec_name(kind: Kind) -> String {
         Kind::SnapshotLocation => SnapshotLocationSpec::schema_name(),
         Kind::BackupPolicy => BackupPolicySpec::schema_name(),
         Kind::RestorePolicy => RestorePolicySpec::schema_name(),
+        Kind::PolicyTest => PolicyTestSpec::schema_name(),
     }
     .into_owned()
 }
@@ -101,6 +106,7 @@ fn definitions() -> Map<String, Value> {
     generator.subschema_for::<SnapshotLocationSpec>();
     generator.subschema_for::<BackupPolicySpec>();
     generator.subschema_for::<RestorePolicySpec>();
+    generator.subschema_for::<PolicyTestSpec>();
     let mut definitions = generator.take_definitions(true);
     definitions.values_mut().for_each(tidy);
     definitions

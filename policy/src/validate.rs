@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::model::{
-    BackupPolicySpec, DefaultsSpec, Kind, Metadata, RestorePolicySpec, SnapshotLocationSpec,
+    BackupPolicySpec, DefaultsSpec, Kind, Metadata, PolicyTestSpec, RestorePolicySpec, SnapshotLocationSpec,
     StorageLocationSpec,
 };
 use crate::parse::{Findings, RawDocument};
@@ -34,7 +34,7 @@ pub(crate) use glob::namespace as namespace_pattern;
 pub use set::{
     BackupContent, Origin, ValidBackup, ValidLocation, ValidPolicySet, ValidRestore, ValidSchedule,
 };
-pub use trust::Trust;
+pub use trust::{HooksIn, Trust};
 pub(crate) use volumes::{VOLUME_TYPES, capacity_range, quantity};
 
 /// A document as its type, and where it stands.
@@ -65,9 +65,32 @@ impl Documents {
         }
     }
 
+    /// Adds the documents of further files of the source.
+    pub(crate) fn append(&mut self, others: Documents) {
+        let Documents {
+            mut defaults,
+            mut storage_locations,
+            mut snapshot_locations,
+            mut backup_policies,
+            mut restore_policies,
+            mut mentioned,
+        } = others;
+        self.defaults.append(&mut defaults);
+        self.storage_locations.append(&mut storage_locations);
+        self.snapshot_locations.append(&mut snapshot_locations);
+        self.backup_policies.append(&mut backup_policies);
+        self.restore_policies.append(&mut restore_policies);
+        self.mentioned.append(&mut mentioned);
+    }
+
     fn declares(&self, kind: Kind, name: &str) -> bool {
         self.mentioned.contains(&(kind, name.to_owned()))
     }
+}
+
+/// Reports tests of one name.
+pub(crate) fn unique_tests(documents: &[Typed<PolicyTestSpec>], findings: &mut Findings<'_>) {
+    names::unique_of(Kind::PolicyTest, documents, findings);
 }
 
 /// The set, of use only where no errors were found.

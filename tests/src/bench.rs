@@ -6,6 +6,7 @@
 
 pub mod lifecycle;
 mod mix;
+pub mod policies;
 mod raw;
 pub mod report;
 

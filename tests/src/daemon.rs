@@ -14,6 +14,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 pub use cost::Cost;
+pub(crate) use cost::of as cost_of;
 
 use crate::process::{Group, Launch, Lifetime, POLL, Server};
 use crate::testbed::{Testbed, port};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use holdfast_policy::problem::{Format, Strictness};
+use holdfast_policy::problem::Format;
 
 use super::policies;
 use crate::publish::mode::Mode;
@@ -27,20 +27,23 @@ pub struct Args {
 /// Exits with 0 when the policies are good, 1 when they have problems, 2 when they could not be read.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { paths, output, mode, strict } = args;
-    let strictness = if strict { Strictness::Strict } else { Strictness::Lenient };
     let files = match policies::read(&paths) {
         Ok(files) => files,
         Err(problem) => return Ok(policies::could_not_run(problem)),
     };
-    let problems = match mode {
+    let mut problems = match mode {
         Mode::Policy => holdfast_policy::check_for_velero(&files),
         Mode::Full | Mode::Observe => holdfast_policy::check(&files),
     };
+    if strict {
+        problems = problems.strict();
+    }
     policies::print(&problems.render(output))?;
     if problems.is_empty() && output == Format::Text {
-        eprintln!("{} files, no problems", files.len());
+        let files = files.len();
+        eprintln!("{files} file{}, no problems", if files == 1 { "" } else { "s" });
     }
-    match problems.refuse(strictness) {
+    match problems.refuse() {
         true => Ok(ExitCode::from(policies::PROBLEMS)),
         false => Ok(policies::CLEAN),
     }

@@ -92,7 +92,7 @@ async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
     let given = Given { directories: policies, ..Given::default() };
     let mut sets = Vec::new();
     for (name, origin) in origin::named(&given, &namespace)? {
-        let trust = origin.trust(&namespace);
+        let trust = origin.trust(&namespace, &given.hooks_in);
         // Only directories were given.
         let Origin::Directory(path) = origin else { continue };
         let snapshot = directory::read(&path, std::time::Duration::ZERO).outcome?;

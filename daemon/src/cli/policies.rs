@@ -22,14 +22,17 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceFile>, SourceProblem> {
     let mut files = Vec::new();
     for path in paths {
         for file in directory::read(path, Duration::ZERO).outcome?.files {
-            // A file that went away since is told apart by its name.
-            let real = std::fs::canonicalize(&file.name).unwrap_or_else(|_| PathBuf::from(&file.name));
-            if seen.insert(real) {
+            if seen.insert(real(&file)) {
                 files.push(file);
             }
         }
     }
     Ok(files)
+}
+
+/// What tells a file apart from others. One that went away since is told apart by its name.
+pub fn real(file: &SourceFile) -> PathBuf {
+    std::fs::canonicalize(&file.name).unwrap_or_else(|_| PathBuf::from(&file.name))
 }
 
 /// Writes to standard output. A reader that went away, such as `head`, is no failure.

@@ -34,7 +34,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Ok(set) => {
             let target = Target { namespace, source, cluster_name: None };
-            policies::print(&compile::to_yaml(&compile::compile(&set, &target)))?;
+            policies::print(&compile::render(&set, &target))?;
             Ok(policies::CLEAN)
         }
     }

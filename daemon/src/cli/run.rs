@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use holdfast_policy::duration::GoDuration;
+use holdfast_policy::validate::HooksIn;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{self, ListenAddress};
@@ -46,6 +47,10 @@ pub struct Args {
     /// The namespaces in which --policy-selector looks; without any, Holdfast's own.
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     policy_namespaces: Vec<String>,
+    /// The namespaces, by name or glob, in whose pods hooks of policies may run. Without it those of directories and of
+    /// ConfigMaps in Holdfast's own namespace may run anywhere; policies of other namespaces never have hooks.
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    allow_hooks_in: Option<Vec<String>>,
     /// What is done in this cluster.
     #[arg(long, value_enum, default_value_t = Mode::Full)]
     mode: Mode,
@@ -158,6 +163,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         policy_configmap,
         policy_selector,
         policy_namespaces,
+        allow_hooks_in,
         mode,
         install_crds,
         metrics_address,
@@ -197,6 +203,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
             config_maps: policy_configmap,
             selector: policy_selector,
             selected_namespaces: policy_namespaces,
+            hooks_in: hooks_in(allow_hooks_in),
         },
         mode,
         crds: if install_crds { app::crds::Absent::Create } else { app::crds::Absent::Refuse },
@@ -226,6 +233,14 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
 /// As Velero reads its flag.
 fn positive_or(period: GoDuration, seconds: i64) -> GoDuration {
     if period.is_zero() || period.is_negative() { GoDuration::from_secs(seconds) } else { period }
+}
+
+fn hooks_in(allowed: Option<Vec<String>>) -> HooksIn {
+    match allowed {
+        None => HooksIn::Everywhere,
+        // `--allow-hooks-in=` allows them nowhere.
+        Some(list) => HooksIn::Namespaces(list.into_iter().filter(|name| !name.is_empty()).collect()),
+    }
 }
 
 fn start_log(format: LogFormat, level: LogLevel) -> anyhow::Result<()> {

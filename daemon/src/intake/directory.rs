@@ -18,10 +18,15 @@ use super::git;
 use super::source::{Reading, SourceProblem, SourceSnapshot};
 
 /// A tree larger than this is taken for a mistake, not for policies.
-const FILE_BYTES: u64 = 16 << 20;
-const TOTAL_BYTES: u64 = 128 << 20;
-const FILES: usize = 50_000;
-const DEPTH: usize = 32;
+const LIMITS: Limits = Limits { file_bytes: 16 << 20, total_bytes: 128 << 20, files: 50_000, depth: 32 };
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    file_bytes: u64,
+    total_bytes: u64,
+    files: usize,
+    depth: usize,
+}
 
 /// How often a directory that changes under the reader is read before it is called unsettled.
 const ATTEMPTS: usize = 10;
@@ -48,22 +53,56 @@ struct Survey {
     folders: BTreeSet<PathBuf>,
 }
 
+/// Which files of a directory are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Policies,
+    /// The cases of `holdfast test`.
+    Tests,
+}
+
+impl Wanted {
+    fn takes(self, path: &Path) -> bool {
+        match self {
+            Wanted::Policies => is_policy_file(path),
+            Wanted::Tests => holdfast_policy::is_test_file(&path.to_string_lossy()),
+        }
+    }
+}
+
+/// Reads the files of tests below `path`, of which there may be none. Blocks.
+pub fn read_tests(path: &Path) -> Result<Vec<SourceFile>, SourceProblem> {
+    let look = Look { path, wanted: Wanted::Tests, settle: Duration::ZERO, limits: LIMITS };
+    match read_settled(look, &mut BTreeSet::new()) {
+        Ok(snapshot) => Ok(snapshot.files),
+        Err(SourceProblem::Empty { .. }) => Ok(Vec::new()),
+        Err(problem) => Err(problem),
+    }
+}
+
 /// Reads everything below `path`. Two looks at the tree, `settle` apart and with the reading between them, must agree,
 /// so that a file half written is not taken for a whole one. Blocks.
 pub fn read(path: &Path, settle: Duration) -> Reading {
     let mut folders = BTreeSet::new();
-    let outcome = read_settled(path, settle, &mut folders);
+    let look = Look { path, wanted: Wanted::Policies, settle, limits: LIMITS };
+    let outcome = read_settled(look, &mut folders);
     Reading { outcome, folders }
 }
 
-fn read_settled(
-    path: &Path,
+/// What is looked at, and how.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    path: &'a Path,
+    wanted: Wanted,
     settle: Duration,
-    folders: &mut BTreeSet<PathBuf>,
-) -> Result<SourceSnapshot, SourceProblem> {
+    limits: Limits,
+}
+
+fn read_settled(look: Look<'_>, folders: &mut BTreeSet<PathBuf>) -> Result<SourceSnapshot, SourceProblem> {
+    let path = look.path;
     let mut latest = SourceProblem::Unsettled { path: path.to_owned() };
     for _ in 0..ATTEMPTS {
-        match read_once(path, settle, folders) {
+        match read_once(look, folders) {
             Ok(Some(files)) if files.is_empty() => {
                 return Err(SourceProblem::Empty { path: path.to_owned() });
             }
@@ -85,45 +124,46 @@ fn read_settled(
 
 /// `None` when the tree changed meanwhile.
 fn read_once(
-    path: &Path,
-    settle: Duration,
+    look: Look<'_>,
     folders: &mut BTreeSet<PathBuf>,
 ) -> Result<Option<Vec<SourceFile>>, SourceProblem> {
-    let before = survey(path, folders)?;
+    let Look { path, wanted: _, settle, limits } = look;
+    let before = survey(look, folders)?;
     let mut files = Vec::with_capacity(before.files.len());
     let mut total = 0;
     for found in &before.files {
-        let text = read_text(found)?;
+        let text = read_text(found, limits)?;
         total += text.len() as u64;
-        if total > TOTAL_BYTES {
-            return Err(SourceProblem::TooLarge { path: path.to_owned(), limit: TOTAL_BYTES });
+        if total > limits.total_bytes {
+            return Err(SourceProblem::TooLarge { path: path.to_owned(), limit: limits.total_bytes });
         }
         files.push(SourceFile { name: found.shown.to_string_lossy().into_owned(), text });
     }
     if !settle.is_zero() {
         std::thread::sleep(settle);
     }
-    let after = survey(path, folders)?;
+    let after = survey(look, folders)?;
     Ok((before.files == after.files).then_some(files))
 }
 
-fn read_text(found: &Found) -> Result<String, SourceProblem> {
+fn read_text(found: &Found, limits: Limits) -> Result<String, SourceProblem> {
     let unreadable = |source| SourceProblem::Unreadable { path: found.shown.clone(), source };
     let mut bytes = Vec::with_capacity(usize::try_from(found.stamp.bytes).unwrap_or(0));
     let file = fs::File::open(&found.real).map_err(unreadable)?;
-    file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES {
-        return Err(SourceProblem::FileTooLarge { path: found.shown.clone(), limit: FILE_BYTES });
+    file.take(limits.file_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > limits.file_bytes {
+        return Err(SourceProblem::FileTooLarge { path: found.shown.clone(), limit: limits.file_bytes });
     }
     String::from_utf8(bytes).map_err(|_| SourceProblem::NotText { path: found.shown.clone() })
 }
 
-fn survey(path: &Path, folders: &mut BTreeSet<PathBuf>) -> Result<Survey, SourceProblem> {
+fn survey(look: Look<'_>, folders: &mut BTreeSet<PathBuf>) -> Result<Survey, SourceProblem> {
+    let Look { path, wanted, settle: _, limits } = look;
     let root = fs::canonicalize(path).map_err(|source| match source.kind() {
         ErrorKind::NotFound => SourceProblem::Missing { path: path.to_owned() },
         _ => SourceProblem::Unreadable { path: path.to_owned(), source },
     })?;
-    let mut walk = Walk { root: &root, seen: BTreeSet::new(), survey: Survey::default() };
+    let mut walk = Walk { root: &root, wanted, limits, seen: BTreeSet::new(), survey: Survey::default() };
     let outcome = if root.is_dir() {
         walk.folder(&root, path, 0)
     } else {
@@ -136,6 +176,8 @@ fn survey(path: &Path, folders: &mut BTreeSet<PathBuf>) -> Result<Survey, Source
 
 struct Walk<'a> {
     root: &'a Path,
+    wanted: Wanted,
+    limits: Limits,
     /// Real paths met so far: what can be reached in two ways counts once, and loops end.
     seen: BTreeSet<PathBuf>,
     survey: Survey,
@@ -146,8 +188,9 @@ impl Walk<'_> {
         if !self.seen.insert(real.to_owned()) {
             return Ok(());
         }
-        if depth > DEPTH {
-            return Err(SourceProblem::TooDeep { path: shown.to_owned(), limit: DEPTH });
+        let limit = self.limits.depth;
+        if depth > limit {
+            return Err(SourceProblem::TooDeep { path: shown.to_owned(), limit });
         }
         self.survey.folders.insert(real.to_owned());
         let unreadable = |source| SourceProblem::Unreadable { path: shown.to_owned(), source };
@@ -167,7 +210,7 @@ impl Walk<'_> {
                 self.link(&entry.path(), shown, depth)?;
             } else if kind.is_dir() {
                 self.folder(&entry.path(), &shown, depth + 1)?;
-            } else if kind.is_file() && is_policy_file(&shown) {
+            } else if kind.is_file() && self.wanted.takes(&shown) {
                 self.file(shown, entry.path())?;
             }
         }
@@ -180,7 +223,7 @@ impl Walk<'_> {
             Ok(real) => real,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let target = fs::read_link(link).map_err(|source| unreadable(shown.clone(), source))?;
-                let lost_policy = is_policy_file(&shown) && self.stays_inside(link, &target);
+                let lost_policy = self.wanted.takes(&shown) && self.stays_inside(link, &target);
                 return match lost_policy {
                     true => Err(SourceProblem::DanglingLink { path: shown, target }),
                     false => Ok(()),
@@ -195,7 +238,7 @@ impl Walk<'_> {
         if metadata.is_dir() {
             return self.folder(&real, &shown, depth + 1);
         }
-        if metadata.is_file() && is_policy_file(&shown) {
+        if metadata.is_file() && self.wanted.takes(&shown) {
             return self.file(shown, real);
         }
         Ok(())
@@ -207,11 +250,12 @@ impl Walk<'_> {
         }
         let metadata = fs::metadata(&real)
             .map_err(|source| SourceProblem::Unreadable { path: shown.clone(), source })?;
-        if metadata.len() > FILE_BYTES {
-            return Err(SourceProblem::FileTooLarge { path: shown, limit: FILE_BYTES });
+        let Limits { file_bytes, total_bytes: _, files, depth: _ } = self.limits;
+        if metadata.len() > file_bytes {
+            return Err(SourceProblem::FileTooLarge { path: shown, limit: file_bytes });
         }
-        if self.survey.files.len() == FILES {
-            return Err(SourceProblem::TooManyFiles { path: self.root.to_owned(), limit: FILES });
+        if self.survey.files.len() == files {
+            return Err(SourceProblem::TooManyFiles { path: self.root.to_owned(), limit: files });
         }
         if let Some(folder) = real.parent() {
             self.survey.folders.insert(folder.to_owned());
@@ -264,6 +308,10 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         folder
+    }
+
+    fn at(folder: &tempfile::TempDir, limits: Limits) -> Look<'_> {
+        Look { path: folder.path(), wanted: Wanted::Policies, settle: Duration::ZERO, limits }
     }
 
     fn names(folder: &tempfile::TempDir) -> Vec<String> {
@@ -358,7 +406,7 @@ mod tests {
         let problem = read(folder.path(), Duration::ZERO).outcome.unwrap_err();
         assert!(matches!(problem, SourceProblem::NotText { .. }), "{problem}");
 
-        fs::File::create(folder.path().join("a.yaml")).unwrap().set_len(FILE_BYTES + 1).unwrap();
+        fs::File::create(folder.path().join("a.yaml")).unwrap().set_len(LIMITS.file_bytes + 1).unwrap();
         let problem = read(folder.path(), Duration::ZERO).outcome.unwrap_err();
         assert!(matches!(problem, SourceProblem::FileTooLarge { .. }), "{problem}");
     }
@@ -366,10 +414,71 @@ mod tests {
     #[test]
     fn a_file_written_between_two_looks_makes_them_differ() {
         let folder = tree(&[("a.yaml", "first"), ("b.yaml", "other")]);
-        let look = || survey(folder.path(), &mut BTreeSet::new()).unwrap().files;
+        let look = || survey(at(&folder, LIMITS), &mut BTreeSet::new()).unwrap().files;
         let before = look();
         assert_eq!(before, look());
         fs::write(folder.path().join("a.yaml"), "second, and longer").unwrap();
         assert_ne!(before, look());
+    }
+
+    #[test]
+    fn every_size_is_bounded() {
+        let folder = tree(&[("a.yaml", "12345"), ("b.yaml", "678"), ("deep/er/c.yaml", "9")]);
+        let read = |limits| read_settled(at(&folder, limits), &mut BTreeSet::new());
+        let fits = Limits { file_bytes: 5, total_bytes: 9, files: 3, depth: 2 };
+        assert_eq!(read(fits).unwrap().files.len(), 3);
+        let told = |limits| read(limits).unwrap_err();
+        let problem = told(Limits { file_bytes: 4, ..fits });
+        assert!(matches!(problem, SourceProblem::FileTooLarge { limit: 4, .. }), "{problem}");
+        let problem = told(Limits { total_bytes: 8, ..fits });
+        assert!(matches!(problem, SourceProblem::TooLarge { limit: 8, .. }), "{problem}");
+        let problem = told(Limits { files: 2, ..fits });
+        assert!(matches!(problem, SourceProblem::TooManyFiles { limit: 2, .. }), "{problem}");
+        let problem = told(Limits { depth: 1, ..fits });
+        assert!(matches!(problem, SourceProblem::TooDeep { limit: 1, .. }), "{problem}");
+    }
+
+    #[test]
+    fn the_files_of_a_reading_come_from_one_moment() {
+        let folder = tree(&[("..0/a.yaml", "0"), ("..0/b.yaml", "0")]);
+        symlink("..0", folder.path().join("..data")).unwrap();
+        for name in ["a.yaml", "b.yaml"] {
+            symlink(format!("..data/{name}"), folder.path().join(name)).unwrap();
+        }
+        std::thread::scope(|scope| {
+            // As kubelet does it: a new folder, the switch, the old folder removed.
+            let switches = scope.spawn(|| {
+                for number in 1..100 {
+                    let new = folder.path().join(format!("..{number}"));
+                    fs::create_dir(&new).unwrap();
+                    for name in ["a.yaml", "b.yaml"] {
+                        fs::write(new.join(name), number.to_string()).unwrap();
+                    }
+                    let link = folder.path().join("..data_tmp");
+                    symlink(new.file_name().unwrap(), &link).unwrap();
+                    fs::rename(link, folder.path().join("..data")).unwrap();
+                    fs::remove_dir_all(folder.path().join(format!("..{}", number - 1))).unwrap();
+                }
+            });
+            while !switches.is_finished() {
+                // A directory that never rests is told as that.
+                if let Ok(snapshot) = read(folder.path(), Duration::ZERO).outcome {
+                    let [a, b] = snapshot.files.as_slice() else { panic!("{:?}", snapshot.files) };
+                    assert_eq!(a.text, b.text);
+                }
+            }
+        });
+        assert_eq!(read(folder.path(), Duration::ZERO).outcome.unwrap().files[1].text, "99");
+    }
+
+    #[test]
+    fn tests_of_policies_are_read_apart_from_policies() {
+        let folder =
+            tree(&[("a.yaml", "a"), ("team/a_test.yaml", "t"), ("b_test.yml", "u"), (".c_test.yaml", "no")]);
+        assert_eq!(names(&folder), ["a.yaml"]);
+        let texts: Vec<String> =
+            read_tests(folder.path()).unwrap().into_iter().map(|file| file.text).collect();
+        assert_eq!(texts, ["u", "t"]);
+        assert_eq!(read_tests(tree(&[("a.yaml", "a")]).path()).unwrap(), []);
     }
 }

@@ -46,6 +46,14 @@ pub struct State {
     pub told: Option<DateTime<Utc>>,
 }
 
+/// What a source may do, where its objects go, and who carries them out.
+#[derive(Debug)]
+pub struct Place {
+    pub trust: Trust,
+    pub target: Target,
+    pub mode: Mode,
+}
+
 /// What an earlier process left to be known.
 #[derive(Debug, Default)]
 pub struct Left {
@@ -91,12 +99,13 @@ pub enum Trouble {
 }
 
 impl State {
-    pub fn new(name: SourceName, origin: &Origin, target: Target, mode: Mode, left: Left) -> State {
+    pub fn new(name: SourceName, origin: &Origin, place: Place, left: Left) -> State {
+        let Place { trust, target, mode } = place;
         let Left { memory, notices } = left;
         State {
             name,
             origin: origin.to_string(),
-            trust: origin.trust(&target.namespace),
+            trust,
             target,
             mode,
             in_force: None,
@@ -202,11 +211,11 @@ fn taken(states: &[State], source: usize, set: &PolicySet) -> Vec<(Key, SourceNa
 
 fn log(source: &SourceName, problems: &Problems) {
     for problem in problems.iter().take(PROBLEMS_LOGGED) {
-        let Problem { rule, message, help, place, path, document, related: _ } = problem;
+        let Problem { rule, severity, message, help, place, path, document, related: _ } = problem;
         warn!(
             %source,
             rule = rule.code(),
-            severity = problem.severity().name(),
+            severity = severity.name(),
             file = place.file,
             line = place.line,
             column = place.column,

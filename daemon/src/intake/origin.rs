@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use holdfast_policy::validate::Trust;
+use holdfast_policy::validate::{HooksIn, Trust};
 
 use super::config_maps::{ConfigMaps, Which};
 use super::name::{Invalid, SourceName};
@@ -20,12 +20,12 @@ pub enum Origin {
 
 impl Origin {
     /// Who may write there decides how far its policies may go.
-    pub fn trust(&self, own_namespace: &str) -> Trust {
+    pub fn trust(&self, own_namespace: &str, hooks_in: &HooksIn) -> Trust {
         match self {
             Origin::ConfigMaps(maps) if maps.namespace != own_namespace => {
                 Trust::Namespace(maps.namespace.clone())
             }
-            Origin::Directory(_) | Origin::ConfigMaps(_) => Trust::Full,
+            Origin::Directory(_) | Origin::ConfigMaps(_) => Trust::Full(hooks_in.clone()),
         }
     }
 }
@@ -50,6 +50,8 @@ pub struct Given {
     pub selector: Option<String>,
     /// … in these namespaces; without any, in Holdfast's own.
     pub selected_namespaces: Vec<String>,
+    /// Where hooks of policies may run.
+    pub hooks_in: HooksIn,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -66,7 +68,7 @@ pub enum Error {
 
 /// The origins with the names of their sources, in the order given.
 pub fn named(given: &Given, own_namespace: &str) -> Result<Vec<(SourceName, Origin)>, Error> {
-    let Given { directories, config_maps, selector, selected_namespaces } = given;
+    let Given { directories, config_maps, selector, selected_namespaces, hooks_in: _ } = given;
     let mut sources = Vec::new();
     for directory in directories {
         add(&mut sources, of_directory(directory)?)?;
@@ -193,5 +195,21 @@ mod tests {
             let given = Given { config_maps: vec![wrong.to_owned()], ..Given::default() };
             assert!(matches!(shown(&given), Err(Error::NotAConfigMap { .. })), "{wrong}");
         }
+    }
+
+    #[test]
+    fn trust_depends_on_where_a_source_is() {
+        let given = Given {
+            directories: vec!["/srv/policies".into()],
+            config_maps: vec!["velero/a".into(), "team/b".into()],
+            selector: Some("holdfast.dev/policies=true".into()),
+            selected_namespaces: vec!["velero".into(), "team".into()],
+            hooks_in: HooksIn::Namespaces(vec!["shop".into()]),
+        };
+        let sources = named(&given, "velero").unwrap().into_iter();
+        let trusts: Vec<Trust> = sources.map(|(_, origin)| origin.trust("velero", &given.hooks_in)).collect();
+        let full = || Trust::Full(given.hooks_in.clone());
+        let team = || Trust::Namespace("team".into());
+        assert_eq!(trusts, [full(), full(), team(), full(), team()]);
     }
 }

@@ -145,7 +145,7 @@ fn problems(state: &State) -> Option<&Problems> {
 
 fn problem(problem: &Problem) -> PolicyProblem {
     PolicyProblem {
-        severity: problem.severity().name().to_owned(),
+        severity: problem.severity.name().to_owned(),
         rule: problem.rule.code().to_owned(),
         file: problem.place.file.clone(),
         line: problem.place.line.into(),

@@ -41,8 +41,11 @@ pub struct Update {
 
 /// Sends what `path` gives, and again whenever that changes. Ends when nobody listens any more.
 pub async fn follow(source: usize, path: PathBuf, updates: mpsc::Sender<Update>) {
-    let wake = Arc::new(Notify::new());
-    let mut watch = Watch::start(&path, Arc::clone(&wake));
+    let watch = Watch::start(&path);
+    follow_watched(source, path, updates, watch).await;
+}
+
+async fn follow_watched(source: usize, path: PathBuf, updates: mpsc::Sender<Update>, mut watch: Watch) {
     let mut sent: Option<String> = None;
     loop {
         let reading = read(path.clone()).await;
@@ -65,8 +68,8 @@ pub async fn follow(source: usize, path: PathBuf, updates: mpsc::Sender<Update>)
             sent = Some(mark);
         }
         tokio::select! {
-            () = wake.notified() => quiet(&wake).await,
-            () = sleep(POLL) => {}
+            () = watch.wake.notified() => quiet(&watch.wake).await,
+            () = sleep(watch.poll) => {}
             () = updates.closed() => return,
         }
     }
@@ -90,6 +93,8 @@ enum Coverage {
 
 /// The folders that are watched. Without inotify, or beyond its limits, only the poll is left.
 struct Watch {
+    wake: Arc<Notify>,
+    poll: Duration,
     watcher: Option<RecommendedWatcher>,
     covered: BTreeSet<PathBuf>,
     /// Folders that were removed or renamed since the last look: their watches are gone.
@@ -98,12 +103,14 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(path: &Path, wake: Arc<Notify>) -> Watch {
+    fn start(path: &Path) -> Watch {
         // A relative path that can't be made absolute is polled like any other.
         let root = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let lost = Arc::new(Mutex::new(BTreeSet::new()));
-        let handler = handler(root.clone(), wake, Arc::clone(&lost));
-        let mut watch = Watch { watcher: None, covered: BTreeSet::new(), lost, warned: false };
+        let wake = Arc::new(Notify::new());
+        let handler = handler(root.clone(), Arc::clone(&wake), Arc::clone(&lost));
+        let mut watch =
+            Watch { wake, poll: POLL, watcher: None, covered: BTreeSet::new(), lost, warned: false };
         match notify::recommended_watcher(handler) {
             Ok(watcher) => watch.watcher = Some(watcher),
             Err(error) => watch.warn(&root, &error),
@@ -287,6 +294,41 @@ mod tests {
 
         symlink("two", followed.folder.path().join("next")).unwrap();
         fs::rename(followed.folder.path().join("next"), followed.folder.path().join("current")).unwrap();
+        assert_eq!(followed.next_text().await, "two");
+    }
+
+    #[tokio::test]
+    async fn a_change_without_an_event_is_found_by_the_poll() {
+        let folder = tempfile::tempdir().unwrap();
+        let policies = folder.path().join("policies");
+        fs::create_dir(&policies).unwrap();
+        fs::write(policies.join("a.yaml"), "one").unwrap();
+        let (sender, updates) = mpsc::channel(1);
+        let deaf = Watch {
+            wake: Arc::default(),
+            poll: Duration::from_millis(50),
+            watcher: None,
+            covered: BTreeSet::new(),
+            lost: Arc::default(),
+            warned: true,
+        };
+        tokio::spawn(follow_watched(0, policies, sender, deaf));
+        let mut followed = Followed { folder, updates };
+        assert_eq!(followed.next_text().await, "one");
+        fs::write(followed.path("a.yaml"), "two").unwrap();
+        assert_eq!(followed.next_text().await, "two");
+    }
+
+    #[tokio::test]
+    async fn what_editors_leave_behind_is_no_news() {
+        let mut followed = followed(|policies| fs::write(policies.join("a.yaml"), "one").unwrap()).await;
+        assert_eq!(followed.next_text().await, "one");
+        for name in [".a.yaml.swp", "a.yaml~", "4913", "#a.yaml#", ".#a.yaml", "a.yaml.bak"] {
+            fs::write(followed.path(name), "no policy").unwrap();
+        }
+        // An editor that writes a new file and renames it over the old one.
+        fs::write(followed.path(".a.yaml.new"), "two").unwrap();
+        fs::rename(followed.path(".a.yaml.new"), followed.path("a.yaml")).unwrap();
         assert_eq!(followed.next_text().await, "two");
     }
 }

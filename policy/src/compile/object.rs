@@ -1,6 +1,6 @@
 //! What all generated objects have in common: metadata, marks, hash.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
@@ -11,12 +11,12 @@ use super::{Manifest, PublishMode, Target};
 use crate::annotations::{CONTENT_HASH, MANAGED_BY, MANAGED_BY_HOLDFAST, POLICY, SOURCE};
 use crate::velero;
 
-/// The objects compiled so far.
+/// The objects that are compiled, on their way to whoever wants them.
 pub(super) struct Objects<'a> {
     target: &'a Target,
-    list: Vec<Manifest>,
-    /// Where a ConfigMap stands that several schedules of a policy share.
-    config_maps: HashMap<String, usize>,
+    take: &'a mut dyn FnMut(Manifest),
+    /// ConfigMaps that several schedules of a policy share.
+    config_maps: HashSet<String>,
 }
 
 /// What is particular to an object.
@@ -30,8 +30,9 @@ pub(super) struct Object<T> {
 }
 
 impl<'a> Objects<'a> {
-    pub(super) fn new(target: &'a Target) -> Objects<'a> {
-        Objects { target, list: Vec::new(), config_maps: HashMap::new() }
+    /// Each object is handed over as soon as it is compiled: a tree takes ten times the memory of its text.
+    pub(super) fn new(target: &'a Target, take: &'a mut dyn FnMut(Manifest)) -> Objects<'a> {
+        Objects { target, take, config_maps: HashSet::new() }
     }
 
     /// Metadata with the user's labels, to which the marks are added.
@@ -63,7 +64,7 @@ impl<'a> Objects<'a> {
         let content_hash = hash(&value);
         value["metadata"]["labels"][CONTENT_HASH] = Value::from(content_hash.as_str());
         let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        self.list.push(Manifest {
+        (self.take)(Manifest {
             api_version: api_version.to_owned(),
             kind: kind.to_owned(),
             namespace: self.target.namespace.clone(),
@@ -78,23 +79,12 @@ impl<'a> Objects<'a> {
 
     /// Tells whether a ConfigMap of this name is there already; its name says that it holds the same.
     pub(super) fn has_config_map(&mut self, name: &str) -> bool {
-        let position = self.list.len();
-        let known = self.config_maps.contains_key(name);
-        self.config_maps.entry(name.to_owned()).or_insert(position);
-        known
-    }
-
-    pub(super) fn sorted(self) -> Vec<Manifest> {
-        let mut list = self.list;
-        list.sort_by(|one, other| {
-            (rank(&one.kind), one.name.as_str()).cmp(&(rank(&other.kind), other.name.as_str()))
-        });
-        list
+        !self.config_maps.insert(name.to_owned())
     }
 }
 
 /// What others refer to comes first.
-fn rank(kind: &str) -> usize {
+pub(super) fn rank(kind: &str) -> usize {
     ["ConfigMap", "BackupStorageLocation", "VolumeSnapshotLocation", "Schedule", "Backup", "Restore"]
         .iter()
         .position(|other| *other == kind)

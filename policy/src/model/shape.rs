@@ -38,6 +38,18 @@ pub fn time_of_day(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
 
+pub fn times_of_day(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": time_of_day(generator) })
+}
+
+pub fn texts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
+}
+
+pub fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object" })
+}
+
 /// A command as its argument vector; there is no shell.
 pub fn command(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 })

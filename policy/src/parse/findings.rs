@@ -19,6 +19,12 @@ pub struct Findings<'a> {
     last: RefCell<Option<Rc<Tree>>>,
 }
 
+/// What was found in some of the files.
+pub(crate) struct Found {
+    problems: Vec<Problem>,
+    secrets: Vec<String>,
+}
+
 /// A document with the places of its parts.
 struct Tree {
     document: RawDocument,
@@ -81,6 +87,7 @@ impl<'a> Findings<'a> {
         let place = self.place(file, span);
         self.problems.push(Problem {
             rule,
+            severity: rule.severity(),
             message: message.into(),
             help: None,
             place,
@@ -136,6 +143,18 @@ impl<'a> Findings<'a> {
         self.secrets.extend(secret.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
     }
 
+    pub(crate) fn into_found(self) -> Found {
+        let Findings { files: _, line_starts: _, problems, secrets, last: _ } = self;
+        Found { problems, secrets }
+    }
+
+    /// Takes over what was found elsewhere in the same files.
+    pub(crate) fn absorb(&mut self, found: Found) {
+        let Found { mut problems, mut secrets } = found;
+        self.problems.append(&mut problems);
+        self.secrets.append(&mut secrets);
+    }
+
     pub fn into_problems(self) -> Problems {
         let Findings { files: _, line_starts: _, mut problems, mut secrets, last: _ } = self;
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -180,7 +199,7 @@ fn title(root: &Node) -> String {
 
 /// Stars in place of secrets, as many as they have characters, so that places stay right.
 fn blank_out(problem: &mut Problem, secrets: &[String]) {
-    let Problem { rule: _, message, help, place, path, document: _, related } = problem;
+    let Problem { rule: _, severity: _, message, help, place, path, document: _, related } = problem;
     let texts = [message, path, &mut place.snippet]
         .into_iter()
         .chain(help.as_mut())

@@ -10,6 +10,8 @@ use super::scalar;
 use crate::problem::Rule;
 
 const DEEPEST: usize = 64;
+/// Keys among which a duplicate is found sooner by looking at each than by hashing.
+const FEW: usize = 24;
 /// Nodes that the aliases of one document may add.
 const MOST_EXPANDED: usize = 20_000;
 
@@ -154,11 +156,20 @@ impl<'input> Builder<'input> {
             let value = self.node(event, value_span, depth + 1)?;
             if merges {
                 merged.push(value);
-            } else if seen.insert(key.clone()) {
-                entries.push(Entry { key, key_span, value });
+                continue;
+            }
+            let first = if seen.is_empty() && entries.len() < FEW {
+                entries.iter().find(|entry| entry.key == key).map(|entry| entry.key_span)
             } else {
-                let first = entries.iter().find(|entry| entry.key == key).map(|entry| entry.key_span);
-                self.duplicate(&key, key_span, first);
+                seen.extend(entries[seen.len()..].iter().map(|entry| entry.key.clone()));
+                let known = seen.contains(&key);
+                known
+                    .then(|| entries.iter().find(|entry| entry.key == key).map(|entry| entry.key_span))
+                    .flatten()
+            };
+            match first {
+                None => entries.push(Entry { key, key_span, value }),
+                Some(first) => self.duplicate(&key, key_span, Some(first)),
             }
         }
         for value in merged {

@@ -13,7 +13,7 @@ pub(super) fn render(problems: &Problems) -> String {
 }
 
 fn command(problem: &Problem) -> String {
-    let name = match problem.severity() {
+    let name = match problem.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
         Severity::Note => "notice",

@@ -51,11 +51,16 @@ pub(super) fn render(problems: &Problems) -> String {
     text
 }
 
+/// One problem, as it stands in the document.
+pub(super) fn value(problem: &Problem) -> serde_json::Value {
+    serde_json::to_value(entry(problem)).expect("texts and numbers serialize")
+}
+
 fn entry(problem: &Problem) -> Entry<'_> {
-    let Problem { rule, message, help, place, path, document, related } = problem;
+    let Problem { rule, severity, message, help, place, path, document, related } = problem;
     let Place { file, line, column, width, snippet } = place;
     Entry {
-        severity: rule.severity().name(),
+        severity: severity.name(),
         rule: rule.code(),
         message,
         help: help.as_deref(),

@@ -44,7 +44,7 @@ pub(super) fn render(problems: &Problems) -> String {
 }
 
 fn is_error(problem: &&Problem) -> bool {
-    problem.severity() == Severity::Error
+    problem.severity == Severity::Error
 }
 
 fn describe(problems: &[&Problem]) -> String {
@@ -58,7 +58,7 @@ fn describe(problems: &[&Problem]) -> String {
                 place.file,
                 place.line,
                 place.column,
-                problem.severity().name(),
+                problem.severity.name(),
                 problem.rule.code(),
                 problem.message
             )
@@ -66,7 +66,8 @@ fn describe(problems: &[&Problem]) -> String {
         .collect()
 }
 
-fn escape(text: &str) -> String {
+/// Text for elements and attributes of XML.
+pub fn escape(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, character| {
         match character {
             '&' => out.push_str("&amp;"),

@@ -5,7 +5,7 @@
 pub enum Severity {
     /// The set is refused.
     Error,
-    /// The set is refused under `--strict` only.
+    /// The set is refused under `--strict` only, which makes an error of it.
     Warning,
     /// Worth knowing.
     Note,
@@ -91,5 +91,8 @@ rules! {
     RestoreApproval Error "restore-approval" "A restore that updates objects is approved by a person",
     NoBackups Warning "no-backups" "A backup policy has schedules or backups",
     Unenforced Warning "unenforced" "Velero honours what policies say that it carries out",
+    HookNamespace Error "hook-namespace" "Hooks run in namespaces where hooks are allowed",
+    PolicyTest Error "policy-test" "Tests of policies say what they expect, of objects and policies that are there",
+    Expectation Error "expectation" "Policies do what tests expect of them",
     Untrusted Error "untrusted" "Sources outside Holdfast's namespace stay in their own",
 }

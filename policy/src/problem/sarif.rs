@@ -42,7 +42,7 @@ fn result(problem: &Problem) -> Value {
     let mut result = json!({
         "ruleId": problem.rule.code(),
         "ruleIndex": Rule::ALL.iter().position(|rule| *rule == problem.rule),
-        "level": level(problem.severity()),
+        "level": level(problem.severity),
         "message": { "text": text },
         "locations": [location],
     });
@@ -65,7 +65,7 @@ fn level(severity: Severity) -> &'static str {
 }
 
 fn location(place: &Place) -> Value {
-    let mut physical = json!({ "artifactLocation": { "uri": place.file } });
+    let mut physical = json!({ "artifactLocation": { "uri": uri(&place.file) } });
     if place.line > 0 {
         physical["region"] = json!({
             "startLine": place.line,
@@ -74,4 +74,17 @@ fn location(place: &Place) -> Value {
         });
     }
     json!({ "physicalLocation": physical })
+}
+
+/// A path as a relative reference: what has a meaning in URIs, or none, is escaped.
+fn uri(path: &str) -> String {
+    path.bytes().fold(String::with_capacity(path.len()), |mut uri, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+                uri.push(char::from(byte))
+            }
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+        uri
+    })
 }

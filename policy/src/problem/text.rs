@@ -23,7 +23,7 @@ pub(super) fn render(problems: &Problems) -> String {
 }
 
 fn render_one(problem: &Problem, out: &mut String) {
-    let severity = problem.severity().name();
+    let severity = problem.severity.name();
     let widest = problem
         .related
         .iter()

@@ -13,9 +13,9 @@ use crate::problem::{Rule, suggest};
 
 /// The schema of each kind, compiled once.
 pub struct Checker {
-    validators: [Validator; 5],
+    validators: [Validator; Kind::ALL.len()],
     definitions: Map<String, Value>,
-    schemas: [Value; 5],
+    schemas: [Value; Kind::ALL.len()],
 }
 
 /// A document of a known kind that keeps to the schema.
@@ -251,7 +251,8 @@ fn kind_of(document: &RawDocument, value: &Value, findings: &mut Findings<'_>) -
             None => format!("unknown kind `{kind}`"),
         };
         let problem = findings.add(document, &path, Rule::NotAPolicy, message);
-        problem.help = Some(format!("the kinds are {}", Kind::ALL.map(Kind::name).join(", ")));
+        let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::PolicyTest).map(Kind::name);
+        problem.help = Some(format!("the kinds are {}", kinds.collect::<Vec<_>>().join(", ")));
     }
     known
 }

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use crate::model::shape::{GO_DURATION, POSITIVE_GO_DURATION};
 use crate::model::{API_VERSION, Kind};
 
-/// Every kind, and every field with its type, default and example.
+/// Every kind, and every field with its type, unit, default and example.
 pub fn markdown() -> String {
-    let definitions = super::definitions();
+    let mut definitions = super::definitions();
+    super::examples::add(&mut definitions);
     let mut out = format!(
         "# Policy reference\n\n<!-- Generated from the types of `policy/src/model`: run `UPDATE=1 cargo test -p \
          holdfast-policy`. -->\n\nPolicies are YAML documents with `apiVersion: {API_VERSION}`. Unknown fields are \
@@ -45,7 +46,7 @@ fn section(
     line(&format!("\n## {title}\n\n{}\n", prose(schema)));
     let required: Vec<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    line("| field | type | default | meaning |\n| --- | --- | --- | --- |");
+    line("| field | type | unit | default | example | meaning |\n| --- | --- | --- | --- | --- | --- |");
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let mut kind = String::new();
         type_of(field, definitions, queue, &mut kind);
@@ -57,16 +58,49 @@ fn section(
             Some(Value::String(text)) => format!("`{text}`"),
             Some(other) => format!("`{other}`"),
         };
-        let mut meaning = prose(field);
-        if let Some(example) = field["examples"].as_array().and_then(|examples| examples.first()) {
-            let text = match example {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            write!(meaning, " Example: `{}`", text.replace('|', "\\|"))
-                .expect("writing to a string doesn't fail");
+        let unit = unit(definition, name, field, definitions);
+        let example = field["examples"][0].clone();
+        let example = if example.is_null() { String::new() } else { format!("`{}`", flow(&example)) };
+        line(&format!(
+            "| `{name}` | {kind} | {unit} | {default} | {} | {} |",
+            example.replace('|', "\\|"),
+            prose(field)
+        ));
+    }
+}
+
+/// What a value is measured in.
+fn unit(definition: &str, name: &str, field: &Value, definitions: &Map<String, Value>) -> String {
+    if let Some(unit) = super::examples::unit(definition, name) {
+        return unit.to_owned();
+    }
+    let target = field["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/"));
+    let field = target.map_or(field, |target| &definitions[target]);
+    match field["format"].as_str() {
+        Some(GO_DURATION | POSITIVE_GO_DURATION) => "`h`, `m`, `s`, `ms`".to_owned(),
+        Some("date-time") => "RFC 3339".to_owned(),
+        Some(_) | None => String::new(),
+    }
+}
+
+/// A value as people write it on one line of YAML.
+fn flow(value: &Value) -> String {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) => {
+            let bare = text.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '/')
+                && !text.contains([':', '#', ',', '{', '}', '[', ']', '"', '\n'])
+                && matches!(crate::yaml::from_str(text), Ok(Value::String(read)) if read == *text);
+            if bare { text.clone() } else { value.to_string() }
         }
-        line(&format!("| `{name}` | {kind} | {default} | {meaning} |"));
+        Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(key, value)| format!("{}: {}", flow(&Value::from(key.as_str())), flow(value)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
     }
 }
 

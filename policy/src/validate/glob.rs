@@ -120,7 +120,15 @@ pub(super) fn covers(outer: &str, inner: &str) -> bool {
     if outer == "*" || outer == inner {
         return true;
     }
+    if !outer.contains(['*', '?', '[']) {
+        return false;
+    }
+    // A wildcard of `inner` is one character to `outer`, which only a star takes; and a star takes whatever stands there.
+    let only_stars = !outer.contains(['?', '[']) && !inner.contains('[');
     let is_glob = inner.contains(['*', '?', '[']);
+    if only_stars {
+        return stars_match(outer, inner);
+    }
     !is_glob
         && globset::GlobBuilder::new(outer)
             .literal_separator(false)
@@ -128,9 +136,46 @@ pub(super) fn covers(outer: &str, inner: &str) -> bool {
             .is_ok_and(|glob| glob.compile_matcher().is_match(inner))
 }
 
+/// Whether a text is one that a pattern without other wildcards than `*` matches.
+fn stars_match(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(position) = rest.find(part) else { return false };
+        rest = &rest[position + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_glob_covers_another_where_every_name_is_matched() {
+        for (outer, inner, expected) in [
+            ("*", "s*", true),
+            ("shop-*", "shop-eu", true),
+            ("shop-*", "shop-eu-*", true),
+            ("shop-*", "shop-?", true),
+            ("shop-*", "shop*", false),
+            ("shop-*", "s*", false),
+            ("shop-?", "shop-*", false),
+            ("shop-?", "shop-?", true),
+            ("shop-*a*", "shop-[ab]", false),
+            ("*-db", "*", false),
+            ("a*b", "ab", true),
+            ("a*a", "a", false),
+            ("a*b*c", "axbxbxc", true),
+            ("a*b*c", "acb", false),
+            ("shop", "shop-*", false),
+            ("shop-[ab]", "shop-a", true),
+        ] {
+            assert_eq!(covers(outer, inner), expected, "{outer} {inner}");
+        }
+    }
 
     #[test]
     fn globs_overlap_where_one_name_matches_both() {

@@ -34,7 +34,7 @@ pub(super) fn unique(documents: &Documents, findings: &mut Findings<'_>) {
     unique_of(Kind::RestorePolicy, restore_policies, findings);
 }
 
-fn unique_of<S>(kind: Kind, documents: &[Typed<S>], findings: &mut Findings<'_>) {
+pub(super) fn unique_of<S>(kind: Kind, documents: &[Typed<S>], findings: &mut Findings<'_>) {
     let at = Path::root().key("metadata").key("name");
     let mut first: HashMap<&str, &RawDocument> = HashMap::new();
     for Typed { raw, metadata, spec: _ } in documents {

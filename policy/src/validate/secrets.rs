@@ -42,39 +42,60 @@ pub(super) fn is_secret_key(key: &str) -> bool {
 /// Reports credentials wherever they stand, and keeps them out of all messages.
 pub(crate) fn find(document: &RawDocument, value: &Value, findings: &mut Findings<'_>) {
     let is_location = value["kind"].as_str().is_some_and(|kind| kind.ends_with("Location"));
-    let mut secrets = Vec::new();
-    walk(value, &Path::root(), is_location, &mut secrets);
-    for (path, secret) in secrets {
+    let mut walk = Walk { is_location, way: Vec::new(), secrets: Vec::new() };
+    walk.value(value);
+    for (path, secret) in walk.secrets {
         report(secret, &path, document, findings);
     }
 }
 
-fn walk<'a>(value: &'a Value, path: &Path, is_location: bool, secrets: &mut Vec<(Path, &'a str)>) {
-    match value {
-        Value::Object(entries) => {
-            for (key, value) in entries {
-                match value {
-                    Value::String(text) if !text.is_empty() && is_location && is_secret_key(key) => {
-                        secrets.push((path.entry(key), text));
-                    }
-                    Value::String(text) if looks_secret(text) => secrets.push((path.entry(key), text)),
-                    Value::Object(_) | Value::Array(_) => walk(value, &path.entry(key), is_location, secrets),
-                    Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+struct Walk<'a> {
+    is_location: bool,
+    /// From the root to here. It becomes a path where something is found, which is seldom.
+    way: Vec<Way<'a>>,
+    secrets: Vec<(Path, &'a str)>,
+}
+
+enum Way<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Walk<'a> {
+    fn value(&mut self, value: &'a Value) {
+        match value {
+            Value::Object(entries) => {
+                for (key, value) in entries {
+                    self.way.push(Way::Key(key));
+                    self.value(value);
+                    self.way.pop();
                 }
             }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                match item {
-                    Value::String(text) if looks_secret(text) => secrets.push((path.index(index), text)),
-                    Value::Object(_) | Value::Array(_) => {
-                        walk(item, &path.index(index), is_location, secrets)
-                    }
-                    Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.way.push(Way::Index(index));
+                    self.value(item);
+                    self.way.pop();
                 }
             }
+            Value::String(text) => {
+                let named = match self.way.last() {
+                    Some(Way::Key(key)) => self.is_location && !text.is_empty() && is_secret_key(key),
+                    Some(Way::Index(_)) | None => false,
+                };
+                if named || looks_secret(text) {
+                    self.secrets.push((self.path(), text));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
-        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+
+    fn path(&self) -> Path {
+        self.way.iter().fold(Path::root(), |path, way| match way {
+            Way::Key(key) => path.entry(key),
+            Way::Index(index) => path.index(*index),
+        })
     }
 }
 

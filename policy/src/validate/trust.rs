@@ -1,5 +1,7 @@
-//! Sources outside Holdfast's own namespace: whoever may edit a ConfigMap there must not become a backup
-//! administrator.
+//! What the documents of a source may do. Whoever may edit a ConfigMap outside Holdfast's own namespace must not
+//! become a backup administrator, and hooks run only where they are allowed.
+
+mod hooks;
 
 use super::{Documents, Typed};
 use crate::model::select::{ClusterResources, Select};
@@ -11,14 +13,36 @@ use crate::problem::Rule;
 /// What the documents of a source may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// A directory, or Holdfast's own namespace: everything.
-    Full,
+    /// A directory, or Holdfast's own namespace: everything, with hooks where they are allowed.
+    Full(HooksIn),
     /// Backups of this namespace alone, without hooks.
     Namespace(String),
 }
 
+impl Default for Trust {
+    fn default() -> Trust {
+        Trust::Full(HooksIn::Everywhere)
+    }
+}
+
+/// The namespaces in whose pods hooks may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HooksIn {
+    #[default]
+    Everywhere,
+    /// Names and globs.
+    Namespaces(Vec<String>),
+}
+
 pub(super) fn check(trust: &Trust, documents: &Documents, findings: &mut Findings<'_>) {
-    let Trust::Namespace(namespace) = trust else { return };
+    match trust {
+        Trust::Full(HooksIn::Everywhere) => {}
+        Trust::Full(HooksIn::Namespaces(allowed)) => hooks::check(allowed, documents, findings),
+        Trust::Namespace(namespace) => confine(namespace, documents, findings),
+    }
+}
+
+fn confine(namespace: &str, documents: &Documents, findings: &mut Findings<'_>) {
     let Documents {
         defaults,
         storage_locations,
@@ -58,7 +82,7 @@ fn policy(document: &Typed<BackupPolicySpec>, namespace: &str, findings: &mut Fi
     let uses_policy_select = spec.schedules.iter().any(|entry| entry.select.is_none())
         || spec.backups.iter().any(|entry| entry.select.is_none());
     if spec.select.is_none() && uses_policy_select {
-        selects(&Select::default(), &root, raw, namespace, findings);
+        selects(&Select::default(), &root.key("select"), raw, namespace, findings);
     }
     for (path, select, volumes, hooks) in places {
         if let Some(select) = select {

@@ -4,9 +4,9 @@
 //! have been a text, because booleans are written `true` and `false` and numbers in decimal digits; so nothing but the quotes
 //! can change.
 
-/// The document with such words quoted.
-pub(super) fn quote(document: &str) -> String {
-    let mut quoted = String::with_capacity(document.len());
+/// Appends the document with such words quoted.
+pub(super) fn quote(document: &str, quoted: &mut String) {
+    quoted.reserve(document.len());
     let mut block = None;
     for line in document.split_inclusive('\n') {
         let text = line.strip_suffix('\n').unwrap_or(line);
@@ -15,10 +15,9 @@ pub(super) fn quote(document: &str) -> String {
             quoted.push_str(line);
             continue;
         }
-        block = quote_line(text, indent, &mut quoted);
+        block = quote_line(text, indent, quoted);
         quoted.push_str(&line[text.len()..]);
     }
-    quoted
 }
 
 /// Appends the line; gives the column below which a block scalar that begins here has its lines.
@@ -71,7 +70,7 @@ fn push_scalar(scalar: &str, quoted: &mut String) {
 }
 
 /// Booleans, numbers with `_` or `:` in them, numbers of other bases, and dates (YAML 1.1, "Language-Independent Types").
-fn is_misread(word: &str) -> bool {
+pub(super) fn is_misread(word: &str) -> bool {
     let boolean = ["y", "n", "yes", "no", "on", "off"].iter().any(|known| known.eq_ignore_ascii_case(word));
     let unsigned = word.trim_start_matches(['+', '-']);
     let other_base = ["0x", "0o", "0b"]
@@ -88,7 +87,11 @@ fn is_misread(word: &str) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    fn quote(document: &str) -> String {
+        let mut quoted = String::new();
+        super::quote(document, &mut quoted);
+        quoted
+    }
 
     #[test]
     fn words_that_older_readers_take_for_booleans_or_numbers_are_quoted_as_keys_and_values() {

@@ -14,6 +14,8 @@ pub enum Step {
     RawList,
     Backup,
     Restore,
+    ParseYaml,
+    RenderPolicies,
 }
 
 pub struct Measurement {
@@ -35,15 +37,18 @@ impl Step {
             Step::RawList => "bare LIST, one connection",
             Step::Backup => "backup",
             Step::Restore => "restore",
+            Step::ParseYaml => "reading, parsing as YAML",
+            Step::RenderPolicies => "checking and rendering",
         }
     }
 
     /// The bare step that sets the pace.
     fn compared_with(self) -> Option<Step> {
         match self {
-            Step::RawPost | Step::RawList => None,
+            Step::RawPost | Step::RawList | Step::ParseYaml => None,
             Step::Backup => Some(Step::RawList),
             Step::Restore => Some(Step::RawPost),
+            Step::RenderPolicies => Some(Step::ParseYaml),
         }
     }
 }

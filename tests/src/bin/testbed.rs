@@ -46,7 +46,7 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
-    /// Measure backup and restore beside what the API server gives a bare client.
+    /// Measure backup and restore beside what the API server gives a bare client, or policies beside parsing YAML.
     Bench(Bench),
 }
 
@@ -55,7 +55,7 @@ struct Bench {
     /// What to measure.
     #[arg(value_enum, default_value_t = Subject::Objects)]
     subject: Subject,
-    /// How many objects to measure with.
+    /// How many objects or documents of policies to measure with.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     objects: usize,
     /// How many backups to measure a lifecycle with.
@@ -72,6 +72,8 @@ enum Subject {
     Objects,
     /// What becomes of many backups: their expiry.
     Lifecycle,
+    /// Checking and rendering documents of policies.
+    Policies,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -130,6 +132,10 @@ async fn measure(bench: Bench) -> anyhow::Result<String> {
         Subject::Lifecycle => {
             let figures = bench::lifecycle::run(bench.backups).await?;
             (figures.table(), figures.json())
+        }
+        Subject::Policies => {
+            let report = bench::policies::run(bench.objects).await?;
+            (report.table(), report.json())
         }
     };
     Ok(match bench.output {

@@ -23,7 +23,8 @@ impl Cost {
     }
 }
 
-pub(super) fn of(pid: u32) -> anyhow::Result<Cost> {
+/// Of a process that runs.
+pub(crate) fn of(pid: u32) -> anyhow::Result<Cost> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("reading its status")?;
     let peak =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in its status")?;

@@ -1,4 +1,7 @@
 //! Commands that people run beside the daemon: what they print and how they end.
 
+mod check;
 mod explain;
+mod next;
 mod retention;
+mod test;
