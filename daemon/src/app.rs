@@ -205,6 +205,7 @@ fn start_intake(client: &Client, options: &Options, parts: &mut Parts) {
         policies: options.policies.clone(),
         namespace: options.namespace.clone(),
         cluster_name: options.cluster_name.clone(),
+        default_location: options.default_backup_storage_location.clone(),
         mode: options.mode,
     };
     let (publisher, clock, stop) = (client.clone(), options.clock.clone(), parts.stop.clone());

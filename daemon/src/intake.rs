@@ -10,6 +10,7 @@ pub mod directory;
 pub mod git;
 pub mod health;
 pub mod in_force;
+pub mod ledger;
 pub mod name;
 pub mod news;
 pub mod origin;
@@ -31,10 +32,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock::Clock;
+use crate::controllers::stores::Stores;
 use crate::publish::Publisher;
 use crate::publish::mode::Mode;
 use board::Board;
 use in_force::{Place, State};
+use ledger::Ledger;
+use ledger::place::Places;
 use origin::Origin;
 use runs::Runs;
 use tell::Teller;
@@ -53,6 +57,8 @@ pub struct Options {
     /// Where the objects go.
     pub namespace: String,
     pub cluster_name: Option<String>,
+    /// The location of backups that name none, where none is marked as the default.
+    pub default_location: String,
     pub mode: Mode,
 }
 
@@ -69,7 +75,7 @@ pub async fn run(
     clock: Clock,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let Options { policies, namespace, cluster_name, mode } = options;
+    let Options { policies, namespace, cluster_name, default_location, mode } = options;
     let sources = origin::named(&policies, &namespace)?;
     if sources.is_empty() {
         shutdown.cancelled().await;
@@ -82,6 +88,13 @@ pub async fn run(
     let publisher =
         Publisher::start(client.clone(), namespace.clone(), cluster_name.clone(), mode, &shutdown);
     let runs = Runs::start(&client, &namespace, &shutdown);
+    let places = Places {
+        client: client.clone(),
+        namespace: namespace.clone(),
+        stores: Stores::new(&client, &namespace),
+        default_location,
+    };
+    let ledger = Ledger::new(places, cluster_name.clone(), mode, shutdown.clone());
     let (sender, updates) = mpsc::channel(sources.len());
     let mut states = Vec::with_capacity(sources.len());
     for (index, (name, origin)) in sources.into_iter().enumerate() {
@@ -102,7 +115,7 @@ pub async fn run(
         tokio::spawn(shutdown.clone().run_until_cancelled_owned(follow));
     }
     drop(sender);
-    let parts = Parts { updates, publisher, board, runs, clock };
+    let parts = Parts { updates, publisher, board, runs, ledger, clock };
     shutdown.run_until_cancelled(keep_in_step(&mut states, parts)).await;
     Ok(())
 }
@@ -129,12 +142,13 @@ struct Parts {
     publisher: Publisher,
     board: Option<Board>,
     runs: Runs,
+    ledger: Ledger,
     clock: Clock,
 }
 
 /// Never returns; every await in it may be where it is dropped.
 async fn keep_in_step(states: &mut [State], parts: Parts) {
-    let Parts { mut updates, publisher, board, runs, clock } = parts;
+    let Parts { mut updates, publisher, board, runs, ledger, clock } = parts;
     let mut ready = false;
     let mut next_round = Instant::now();
     let mut next_tell = Instant::now();
@@ -146,6 +160,7 @@ async fn keep_in_step(states: &mut [State], parts: Parts) {
             () = publisher.ready(), if !ready => ready = true,
             () = publisher.woken(), if ready => {}
             () = noticed(board.as_ref()), if ready => {}
+            () = ledger.changed(), if ready => {}
             () = sleep_until(next_round), if ready => {}
             () = runs.changed(), if ready => {
                 next_tell = next_tell.min(Instant::now() + AFTER_A_RUN);
@@ -161,7 +176,7 @@ async fn keep_in_step(states: &mut [State], parts: Parts) {
         }
         let teller = Teller { board: board.as_ref(), runs: &runs, events: publisher.events() };
         if due == Due::Round {
-            let pause = round::round(states, &publisher, teller, &clock).await;
+            let pause = round::round(states, &publisher, &ledger, teller, &clock).await;
             next_round = Instant::now() + pause;
         }
         next_tell = Instant::now() + tell_all(states, teller, &clock).await;

@@ -5,6 +5,7 @@
 //! objects as they would see anybody's.
 
 pub mod act;
+pub mod bucket;
 pub mod conflict;
 pub mod decide;
 pub mod difference;
@@ -15,20 +16,23 @@ pub mod object;
 pub mod observe;
 pub mod ownership;
 pub mod plan;
+pub mod references;
 pub mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use act::Outcome;
-use decide::{Action, Drift, LeaveReason, Situation};
+use bucket::{Creation, Verdict};
+use decide::{Action, Drift, LeaveReason, Situation, Step};
 use events::Events;
 use memory::Memory;
 use mode::Mode;
-use object::{Desired, Key, Lifecycle};
+use object::{Desired, Key, Kind, Lifecycle, Live};
 use observe::{Observed, Place};
 use report::{Notice, Report};
 
@@ -54,6 +58,35 @@ pub struct Request<'a> {
     pub approved: &'a BTreeSet<String>,
     /// What stood in the way after the round before.
     pub notices: &'a BTreeMap<Key, Notice>,
+}
+
+/// A round that was decided and not carried out.
+pub struct Decided {
+    live: BTreeMap<Key, Arc<Live>>,
+    actions: Vec<Action>,
+}
+
+/// The same once the buckets had their say about what is made once.
+pub struct Consulted(Decided);
+
+impl Decided {
+    /// What the buckets are to be asked about.
+    pub fn creations<'a>(&'a self, desired: &'a [Desired]) -> Vec<Creation<'a>> {
+        bucket::creations(&self.actions, desired)
+    }
+
+    /// Whether locations are about to change, so that now is too early to ask their buckets.
+    pub fn changes_locations(&self) -> bool {
+        let changes = |action: &Action| {
+            action.key.kind == Kind::BackupStorageLocation && matches!(action.step, Step::Apply(_))
+        };
+        self.actions.iter().any(changes)
+    }
+
+    pub fn consult(self, verdicts: &BTreeMap<Key, Verdict>) -> Consulted {
+        let Decided { live, actions } = self;
+        Consulted(Decided { live, actions: bucket::consult(actions, verdicts) })
+    }
 }
 
 impl Publisher {
@@ -84,17 +117,22 @@ impl Publisher {
         self.observed.changed().await;
     }
 
-    /// One round for one source. A failure on one object is in the report and keeps nothing from the others.
-    pub async fn publish(
+    /// What one round for one source would do.
+    pub async fn decide(
         &self,
         request: &Request<'_>,
         memory: &mut Memory,
         now: DateTime<Utc>,
-    ) -> Result<Report, observe::Error> {
+    ) -> Result<Decided, observe::Error> {
         let place = Place { client: &self.client, namespace: &self.namespace };
         let mut live = self.observed.objects();
         live.extend(place.one_shots(request.desired, memory).await?);
         let newest_completed = place.newest_completed(request.desired, &live, memory).await?;
+        let left = decide::config_maps_left(request.source, request.desired, &live);
+        let referred = match memory.references_are_due(&left, now) {
+            true => Some(references::config_maps(place).await?),
+            false => None,
+        };
         let actions = decide::decide(
             &Situation {
                 source: request.source,
@@ -106,16 +144,29 @@ impl Publisher {
                 prune_word: request.prune_word,
                 cluster_name: self.cluster_name.as_deref(),
                 approved: request.approved,
+                referred: referred.as_ref(),
             },
             now,
         );
+        Ok(Decided { live, actions })
+    }
+
+    /// Carries it out. A failure on one object is in the report and keeps nothing from the others.
+    pub async fn publish(
+        &self,
+        request: &Request<'_>,
+        consulted: Consulted,
+        memory: &mut Memory,
+        now: DateTime<Utc>,
+    ) -> Report {
+        let Consulted(Decided { live, actions }) = consulted;
         let report = match self.mode {
             Mode::Full | Mode::Policy => self.act(request, actions, memory, now).await,
             Mode::Observe => Report::of_looking(actions),
         };
         let seen = report::Seen { live: &live, notices: request.notices };
         report::tell(&self.events, &self.namespace, request.source, &report, &seen).await;
-        Ok(report)
+        report
     }
 
     async fn act(
@@ -155,6 +206,7 @@ impl Publisher {
     ) {
         match (outcome, desired) {
             (Outcome::Applied { reason: _, live }, Some(desired)) => {
+                memory.references_changed();
                 self.observed.note(key.clone(), live.clone());
                 let owned = live.made_by().and_then(|source| live.owned.get(source));
                 let unowned = ownership::unowned(&desired.value, owned);
@@ -168,7 +220,10 @@ impl Publisher {
             {
                 memory.note_ran(key.clone());
             }
-            (Outcome::Pruned, _) => memory.forget(key),
+            (Outcome::Pruned, _) => {
+                memory.references_changed();
+                memory.forget(key);
+            }
             (Outcome::Applied { .. } | Outcome::Refused(_), None)
             | (Outcome::Created | Outcome::Left(_) | Outcome::Failed(_), _) => {}
         }

@@ -10,6 +10,7 @@ mod existing;
 mod layout;
 mod place;
 mod providers;
+mod ran;
 
 mod settings;
 mod upload;
@@ -33,6 +34,7 @@ pub use error::{Error, Reason};
 pub use existing::Layer;
 pub use layout::{BackupFile, RestoreFile, StoredFile};
 pub use place::{Creation, Marker, Ownership};
+pub use ran::{Once, Record};
 pub use settings::{LocationSettings, SettingsError};
 pub use upload::ArchiveUpload;
 
@@ -105,7 +107,10 @@ impl BackupStore {
 
     /// Is the file there that decides whether a backup exists?
     pub async fn backup_exists(&self, backup: &str) -> Result<bool, Error> {
-        let key = StoredFile::Backup { backup: backup.to_owned() }.key()?;
+        self.exists(StoredFile::Backup { backup: backup.to_owned() }.key()?).await
+    }
+
+    async fn exists(&self, key: String) -> Result<bool, Error> {
         let path = self.path(&key)?;
         self.connection.ensure_present()?;
         // Not by HEAD: its answer doesn't tell a missing bucket from a missing file.

@@ -14,11 +14,11 @@ use super::policies;
 use crate::intake::origin::{self, Given, Origin};
 use crate::intake::set::PolicySet;
 use crate::intake::{board, directory, set};
-use crate::publish::decide::{ApplyReason, Situation};
+use crate::publish::decide::{self, ApplyReason, Situation};
 use crate::publish::mode::Mode;
 use crate::publish::observe::Place;
 use crate::publish::plan::{self, Change, What};
-use crate::publish::report;
+use crate::publish::{references, report};
 use crate::{app, clock};
 
 #[derive(Debug, clap::Args)]
@@ -117,6 +117,11 @@ async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
         let live = plan::live(place, &desired, &memory).await?;
         let newest_completed = place.newest_completed(&desired, &live, &memory).await?;
         let approved: BTreeSet<String> = words.approved(&desired);
+        let left = decide::config_maps_left(name.as_str(), &desired, &live);
+        let referred = match left.is_empty() {
+            true => None,
+            false => Some(references::config_maps(place).await?),
+        };
         let situation = Situation {
             source: name.as_str(),
             desired: &desired,
@@ -127,6 +132,7 @@ async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
             prune_word: words.prune.as_deref(),
             cluster_name: cluster_name.as_deref(),
             approved: &approved,
+            referred: referred.as_ref(),
         };
         let now = clock::system()();
         let changes =

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::conflict::{self, FieldConflict};
 use super::decide::{Action, ApplyReason, LeaveReason, Step};
-use super::object::{Desired, Key, Live, field_manager};
+use super::object::{Desired, Key, Live, creation_manager, field_manager};
 use super::observe;
 
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +118,7 @@ async fn apply(target: Target<'_>, desired: &Desired, reason: &ApplyReason) -> R
         // A second manager holds these fields from now on, so that they stay when the first stops applying them.
         let mut value = at_creation.clone();
         copy_identity(&mut value, &desired.value);
-        let at_creation = PatchParams::apply(&format!("{manager}:creation"));
+        let at_creation = PatchParams::apply(&creation_manager(target.source));
         api.patch(&key.name, &at_creation, &Patch::Apply(&value))
             .await
             .map_err(|source| Error::Apply { key: key.clone(), source })?;

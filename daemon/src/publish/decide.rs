@@ -33,6 +33,8 @@ pub struct Situation<'a> {
     pub cluster_name: Option<&'a str>,
     /// Restores that a person let through, by name.
     pub approved: &'a BTreeSet<String>,
+    /// The ConfigMaps that anything refers to; none while nobody has looked.
+    pub referred: Option<&'a BTreeSet<String>>,
 }
 
 /// What happens to fields that somebody changed on an object of ours.
@@ -94,6 +96,12 @@ pub enum LeaveReason {
     },
     BeingDeleted,
     RanBefore,
+    /// A bucket is being asked whether it ran before.
+    BucketAsked,
+    /// The bucket that would know whether it ran before can't be read.
+    BucketUnread {
+        why: String,
+    },
     AwaitsApproval {
         content_hash: String,
     },
@@ -138,6 +146,12 @@ fn step(situation: &Situation<'_>, desired: &Desired, now: DateTime<Utc>) -> Ste
         (Lifecycle::KeptInStep, None) => Step::Apply(ApplyReason::Missing),
         (Lifecycle::KeptInStep, Some(live)) => keep_in_step(situation, desired, live, now),
         (Lifecycle::CreatedWhenMissing, None) => Step::CreateOnce,
+        (Lifecycle::CreatedWhenMissing, Some(live))
+            if live.made_by() != Some(situation.source)
+                && live.adopt.as_deref() == Some(situation.source) =>
+        {
+            Step::Apply(ApplyReason::Adopted)
+        }
         (Lifecycle::CreatedWhenMissing, Some(live)) => {
             Step::Leave(existing(situation, live, LeaveReason::InStep))
         }
@@ -218,9 +232,7 @@ fn restore(situation: &Situation<'_>, desired: &Desired, gate: &RestoreGate, now
 /// What carries the source's label and is not asked for any more.
 fn leftovers(situation: &Situation<'_>) -> Vec<Action> {
     let desired: BTreeSet<&Key> = situation.desired.iter().map(|desired| &desired.key).collect();
-    // Both must say so: a copy of one of our objects that somebody made by hand has the label alone.
-    let ours =
-        |live: &Live| live.made_by() == Some(situation.source) && live.owned.contains_key(situation.source);
+    let ours = |live: &Live| is_ours(situation.source, live);
     let schedules = situation.live.iter().filter(|(key, live)| key.kind == Kind::Schedule && ours(live));
     let of = schedules.clone().count();
     let gone: Vec<&Key> = schedules.map(|(key, _)| key).filter(|key| !desired.contains(key)).collect();
@@ -241,7 +253,11 @@ fn leftovers(situation: &Situation<'_>) -> Vec<Action> {
                     }
                     None => Step::Prune { uid: live.uid.clone() },
                 },
-                Kind::ConfigMap => Step::Leave(LeaveReason::MayBeReferredTo),
+                Kind::ConfigMap if live.deleting => Step::Leave(LeaveReason::BeingDeleted),
+                Kind::ConfigMap => match situation.referred {
+                    Some(referred) if !referred.contains(&key.name) => Step::Prune { uid: live.uid.clone() },
+                    Some(_) | None => Step::Leave(LeaveReason::MayBeReferredTo),
+                },
                 Kind::BackupStorageLocation | Kind::VolumeSnapshotLocation | Kind::Backup | Kind::Restore => {
                     Step::Leave(LeaveReason::NotPruned)
                 }
@@ -249,6 +265,22 @@ fn leftovers(situation: &Situation<'_>) -> Vec<Action> {
             Action { key: key.clone(), step }
         })
         .collect()
+}
+
+/// Label and manager must both say so: a copy of one of our objects that somebody made by hand has the label alone.
+fn is_ours(source: &str, live: &Live) -> bool {
+    live.made_by() == Some(source) && (live.owned.contains_key(source) || live.created_by.contains(source))
+}
+
+/// ConfigMaps of inline rules that nobody asks for any more: whether anything refers to them is to be looked up.
+pub fn config_maps_left(
+    source: &str,
+    desired: &[Desired],
+    live: &BTreeMap<Key, Arc<Live>>,
+) -> BTreeSet<String> {
+    let desired: BTreeSet<&Key> = desired.iter().map(|desired| &desired.key).collect();
+    let maps = live.iter().filter(|(key, live)| key.kind == Kind::ConfigMap && is_ours(source, live));
+    maps.filter(|(key, _)| !desired.contains(key)).map(|(key, _)| key.name.clone()).collect()
 }
 
 /// Stands for removing exactly these.
@@ -330,6 +362,7 @@ mod tests {
         prune_word: Option<String>,
         cluster_name: Option<&'static str>,
         approved: BTreeSet<String>,
+        referred: Option<BTreeSet<String>>,
     }
 
     fn round(desired: impl IntoIterator<Item = Desired>) -> Round {
@@ -342,6 +375,7 @@ mod tests {
             prune_word: None,
             cluster_name: Some("prod"),
             approved: BTreeSet::new(),
+            referred: None,
         }
     }
 
@@ -362,6 +396,7 @@ mod tests {
                 prune_word: self.prune_word.as_deref(),
                 cluster_name: self.cluster_name,
                 approved: &self.approved,
+                referred: self.referred.as_ref(),
             };
             decide(&situation, now())
         }
@@ -507,12 +542,33 @@ mod tests {
     }
 
     #[test]
-    fn a_config_map_of_rules_is_created_whenever_it_is_missing_and_never_removed() {
+    fn a_config_map_of_rules_is_created_whenever_it_is_missing_and_removed_when_nothing_refers_to_it() {
         let mut round = round([desired(Kind::ConfigMap, "shop-1234")]);
         round.memory.note_ran(key(Kind::ConfigMap, "shop-1234"));
         assert_eq!(round.step(), Step::CreateOnce);
-        let kept = super::tests::round([]).with(Kind::ConfigMap, "shop-1234", ours());
-        assert_eq!(kept.step(), Step::Leave(LeaveReason::MayBeReferredTo));
+        let created =
+            Live { owned: BTreeMap::new(), created_by: BTreeSet::from([SOURCE.to_owned()]), ..ours() };
+        let mut left = super::tests::round([]).with(Kind::ConfigMap, "shop-1234", created.clone());
+        assert_eq!(left.step(), Step::Leave(LeaveReason::MayBeReferredTo));
+        left.referred = Some(BTreeSet::from(["shop-1234".to_owned()]));
+        assert_eq!(left.step(), Step::Leave(LeaveReason::MayBeReferredTo));
+        left.referred = Some(BTreeSet::new());
+        assert_eq!(left.step(), Step::Prune { uid: "uid".to_owned() });
+        let live = &left.live;
+        assert_eq!(config_maps_left(SOURCE, &[], live), BTreeSet::from(["shop-1234".to_owned()]));
+        assert_eq!(config_maps_left(SOURCE, &[desired(Kind::ConfigMap, "shop-1234")], live), BTreeSet::new());
+        // Somebody's copy, and another source's.
+        for other in [
+            Live { created_by: BTreeSet::new(), ..created.clone() },
+            Live { source: Some("another".to_owned()), ..created.clone() },
+        ] {
+            let mut left = super::tests::round([]).with(Kind::ConfigMap, "shop-1234", other);
+            left.referred = Some(BTreeSet::new());
+            assert_eq!(left.actions(), []);
+        }
+        let given = Live { source: Some("another".to_owned()), adopt: Some(SOURCE.to_owned()), ..created };
+        let taken = super::tests::round([desired(Kind::ConfigMap, "shop-1234")]);
+        assert_eq!(taken.with(Kind::ConfigMap, "shop-1234", given).step(), Step::Apply(ApplyReason::Adopted));
     }
 
     fn restore() -> Desired {

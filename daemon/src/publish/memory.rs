@@ -14,12 +14,23 @@ use super::object::Key;
 /// given the field up, which the metadata alone does not always tell.
 const RETRY_REFUSED: TimeDelta = TimeDelta::seconds(60);
 
+/// To see which ConfigMaps are referred to, all runs are listed.
+const LOOK_FOR_REFERENCES: TimeDelta = TimeDelta::minutes(10);
+
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Memory {
     /// Backups and Restores that were made once, whether or not they still exist.
     ran: BTreeSet<Key>,
     refused: BTreeMap<Key, Refusal>,
     unheld: BTreeMap<Key, Unheld>,
+    references: Option<References>,
+}
+
+/// What was found when somebody looked which of these ConfigMaps are referred to.
+#[derive(Debug, Clone, PartialEq)]
+struct References {
+    of: BTreeSet<String>,
+    at: DateTime<Utc>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +80,24 @@ impl Memory {
     ) {
         let content_hash = content_hash.to_owned();
         self.refused.insert(key.clone(), Refusal { content_hash, conflicts, at });
+    }
+
+    /// Whether it is time to look which of these ConfigMaps are referred to: they are others than at the last look,
+    /// something that may have referred to them changed, or the last look is long ago.
+    pub fn references_are_due(&mut self, of: &BTreeSet<String>, now: DateTime<Utc>) -> bool {
+        let known = self.references.as_ref();
+        let fresh =
+            known.is_some_and(|known| known.of == *of && (now - known.at).abs() < LOOK_FOR_REFERENCES);
+        if of.is_empty() || fresh {
+            return false;
+        }
+        self.references = Some(References { of: of.clone(), at: now });
+        true
+    }
+
+    /// What refers to ConfigMaps is another than at the last look.
+    pub fn references_changed(&mut self) {
+        self.references = None;
     }
 
     pub fn forget(&mut self, key: &Key) {

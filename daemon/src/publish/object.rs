@@ -3,7 +3,7 @@
 //! Values only. `observe` makes [`Live`] from the cluster, the policy crate compiles
 //! what becomes [`Desired`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use holdfast_policy::compile::{Manifest, PublishMode, RestoreGate};
@@ -24,6 +24,16 @@ pub const ALLOW_PRUNE: &str = "holdfast.dev/allow-prune";
 /// The field manager under which a source applies.
 pub fn field_manager(source: &str) -> String {
     format!("{MANAGER_PREFIX}{source}")
+}
+
+/// The field manager that holds what a source sets at creation only. A source's name has no colon in it.
+pub fn creation_manager(source: &str) -> String {
+    format!("{MANAGER_PREFIX}{source}:creation")
+}
+
+/// What fields set at creation tell of a source's intent is nothing.
+fn source_of_manager(manager: &str) -> Option<&str> {
+    manager.strip_prefix(MANAGER_PREFIX).filter(|source| !source.contains(':'))
 }
 
 /// Every field manager of Holdfast's begins with this.
@@ -179,6 +189,8 @@ pub struct Live {
     pub content_hash: Option<String>,
     /// What sources own by server-side apply: their names with the `fieldsV1` of their entries.
     pub owned: BTreeMap<String, Value>,
+    /// Sources that created it without applying, as they do with what never changes.
+    pub created_by: BTreeSet<String>,
     pub deleting: bool,
 }
 
@@ -193,31 +205,42 @@ impl Live {
     pub fn from_metadata(metadata: ObjectMeta) -> Live {
         let mut labels = metadata.labels.unwrap_or_default();
         let mut annotations = metadata.annotations.unwrap_or_default();
-        let managers = metadata.managed_fields.unwrap_or_default().into_iter();
-        let owned =
-            managers.filter(|entry| entry.operation.as_deref() == Some("Apply")).filter_map(|entry| {
-                let source = entry.manager.as_deref()?.strip_prefix(MANAGER_PREFIX)?.to_owned();
-                Some((source, entry.fields_v1?.0))
-            });
+        let mut owned = BTreeMap::new();
+        let mut created_by = BTreeSet::new();
+        for entry in metadata.managed_fields.unwrap_or_default() {
+            let Some(source) = entry.manager.as_deref().and_then(source_of_manager) else { continue };
+            match (entry.operation.as_deref(), entry.fields_v1) {
+                (Some("Apply"), Some(fields)) => {
+                    owned.insert(source.to_owned(), fields.0);
+                }
+                (Some("Update"), _) => {
+                    created_by.insert(source.to_owned());
+                }
+                (_, _) => {}
+            }
+        }
         Live {
             uid: metadata.uid.unwrap_or_default(),
             resource_version: metadata.resource_version.unwrap_or_default(),
             source: labels.remove(SOURCE),
             adopt: annotations.remove(ADOPT),
             content_hash: labels.remove(CONTENT_HASH),
-            owned: owned.collect(),
+            owned,
+            created_by,
             deleting: metadata.deletion_timestamp.is_some(),
         }
     }
 
     /// Whether publishing would see a difference; a status that was written is none.
     pub fn matters_as(&self, other: &Live) -> bool {
-        let Live { uid, resource_version: _, source, adopt, content_hash, owned, deleting } = self;
+        let Live { uid, resource_version: _, source, adopt, content_hash, owned, created_by, deleting } =
+            self;
         *uid == other.uid
             && *source == other.source
             && *adopt == other.adopt
             && *content_hash == other.content_hash
             && *owned == other.owned
+            && *created_by == other.created_by
             && *deleting == other.deleting
     }
 

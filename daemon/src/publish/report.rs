@@ -34,11 +34,13 @@ pub struct Notice {
 pub enum Reason {
     AwaitsApproval,
     BeingDeleted,
+    BucketUnread,
     ClusterHasNoName,
     Conflict,
     Drift,
     Failed,
     NoCompletedBackup,
+    NotNoted,
     NotOurs,
     NotPruned,
     PruneHeld,
@@ -49,14 +51,16 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 16] = [
         Reason::AwaitsApproval,
         Reason::BeingDeleted,
+        Reason::BucketUnread,
         Reason::ClusterHasNoName,
         Reason::Conflict,
         Reason::Drift,
         Reason::Failed,
         Reason::NoCompletedBackup,
+        Reason::NotNoted,
         Reason::NotOurs,
         Reason::NotPruned,
         Reason::PruneHeld,
@@ -70,11 +74,13 @@ impl Reason {
         match self {
             Reason::AwaitsApproval => "AwaitsApproval",
             Reason::BeingDeleted => "BeingDeleted",
+            Reason::BucketUnread => "BucketUnread",
             Reason::ClusterHasNoName => "ClusterHasNoName",
             Reason::Conflict => "Conflict",
             Reason::Drift => "Drift",
             Reason::Failed => "Failed",
             Reason::NoCompletedBackup => "NoCompletedBackup",
+            Reason::NotNoted => "NotNoted",
             Reason::NotOurs => "NotOurs",
             Reason::NotPruned => "NotPruned",
             Reason::PruneHeld => "PruneHeld",
@@ -93,6 +99,7 @@ impl Reason {
     pub fn keeps_from_ready(self) -> bool {
         match self {
             Reason::BeingDeleted
+            | Reason::BucketUnread
             | Reason::ClusterHasNoName
             | Reason::Conflict
             | Reason::Failed
@@ -103,6 +110,7 @@ impl Reason {
             Reason::AwaitsApproval
             | Reason::Drift
             | Reason::NoCompletedBackup
+            | Reason::NotNoted
             | Reason::NotPruned
             | Reason::PruneHeld
             | Reason::TooLate => false,
@@ -166,8 +174,12 @@ pub fn left(reason: &LeaveReason) -> Option<Notice> {
         LeaveReason::Conflict(conflicts) => return Some(conflict(conflicts)),
         LeaveReason::InStep
         | LeaveReason::RanBefore
+        | LeaveReason::BucketAsked
         | LeaveReason::OtherCluster { .. }
         | LeaveReason::MayBeReferredTo => return None,
+        LeaveReason::BucketUnread { why } => {
+            (Reason::BucketUnread, format!("waits until its bucket tells whether it ran before: {why}"))
+        }
         LeaveReason::NotOurs { source: Some(source) } => (
             Reason::NotOurs,
             format!("made by source {source}; to take it over, annotate it with {}", super::object::ADOPT),

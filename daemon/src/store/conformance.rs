@@ -13,7 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt, TagSet};
 use tempfile::TempDir;
 
 use super::providers::Connection;
-use super::{BackupFile, BackupStore, Error, LocationSettings, RestoreFile, Write};
+use super::{BackupFile, BackupStore, Error, LocationSettings, Once, Record, RestoreFile, Write};
 
 fn local_settings(folder: &std::path::Path, bucket: &str, prefix: &str) -> LocationSettings {
     let mut spec = BackupStorageLocationSpec { provider: "local".into(), ..Default::default() };
@@ -81,7 +81,44 @@ async fn conforms(store: &BackupStore) {
     a_backup_is_what_was_put(store).await;
     an_archive_is_seen_once_it_is_finished(store).await;
     deleting_takes_the_whole_folder_and_no_other(store).await;
+    what_ran_once_is_noted_for_good(store).await;
     unexpected_folders_are_named(store).await;
+}
+
+async fn what_ran_once_is_noted_for_good(store: &BackupStore) {
+    let record = |noted: &str| Record {
+        kind: "Restore",
+        name: "drill",
+        cluster: Some("staging"),
+        source: "policies",
+        policy: "drill",
+        content_hash: "0123",
+        noted: noted.to_owned(),
+    };
+    let before = Once::Backup { name: "before" };
+    assert!(!store.has_run(&before).await.unwrap());
+    store.note_run(&before, &record("1")).await.unwrap();
+    store.note_run(&before, &record("2")).await.unwrap();
+    assert!(store.has_run(&before).await.unwrap());
+    let kept =
+        store.connection.data.get(&store.path("metadata/holdfast/ran/backups/before.json").unwrap()).await;
+    let kept = String::from_utf8(kept.unwrap().bytes().await.unwrap().to_vec()).unwrap();
+    assert!(kept.contains("\"noted\": \"1\""), "{kept}");
+
+    // A name that the bucket holds counts as done, whoever used it.
+    store.put_backup(&backup("held", "1h"), Write::CreateNew).await.unwrap();
+    assert!(store.has_run(&Once::Backup { name: "held" }).await.unwrap());
+
+    let drill = |cluster| Once::Restore { name: "drill", cluster };
+    assert!(!store.has_run(&drill("staging")).await.unwrap());
+    store.put_restore_file("drill", RestoreFile::Logs, "log".into()).await.unwrap();
+    assert!(store.has_run(&drill("staging")).await.unwrap(), "its files are there");
+    store.note_run(&drill("staging"), &record("1")).await.unwrap();
+    assert!(store.has_run(&drill("staging")).await.unwrap());
+    assert!(!store.has_run(&drill("other")).await.unwrap(), "the files are the other cluster's");
+    store.check().await.unwrap();
+    store.delete_backup_folder("held").await.unwrap();
+    store.delete_restore_folder("drill").await.unwrap();
 }
 
 async fn an_absent_backup_is_no_error(store: &BackupStore) {

@@ -167,7 +167,7 @@ pub(super) fn folder(top: &str, name: &str) -> Result<String, Error> {
     check_name(name).map(|()| format!("{top}/{name}"))
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let one_step = !matches!(name, "" | "." | "..")
         && !name.contains(['/', '\\'])
         && !name.bytes().any(|byte| byte.is_ascii_control());

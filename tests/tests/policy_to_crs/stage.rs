@@ -58,9 +58,21 @@ impl Stage {
     }
 
     pub(crate) async fn start(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
-        let own = format!("--policies={}", self.policies.display());
         // Who carries policies out is another test's matter.
-        let fixed = ["--install-crds", "--mode=policy", "--cluster-name=prod", own.as_str()];
+        self.start_in("--mode=policy", arguments).await
+    }
+
+    /// Ends the daemon, if one runs.
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.stop().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn start_in(&mut self, mode: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        let own = format!("--policies={}", self.policies.display());
+        let fixed = ["--install-crds", mode, "--cluster-name=prod", own.as_str()];
         let options = DaemonOptions {
             namespace: self.namespace.clone(),
             arguments: fixed.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect(),

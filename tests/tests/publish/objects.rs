@@ -1,153 +1,17 @@
-//! What publishing does to objects on a real API server: what is ours is kept, what is others' is left.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+//! Schedules and locations.
 
 use anyhow::Context as _;
-use chrono::DateTime;
 use holdfast::publish::act::Outcome;
 use holdfast::publish::conflict::Operation;
-use holdfast::publish::decide::{ApplyReason, Drift, LeaveReason, Situation};
-use holdfast::publish::memory::Memory;
-use holdfast::publish::mode::Mode;
-use holdfast::publish::object::{CONTENT_HASH, Desired, Key, Kind, SOURCE};
-use holdfast::publish::plan::{Change, What};
-use holdfast::publish::report::Report;
-use holdfast::publish::{Publisher, Request, observe, plan};
-use holdfast_policy::velero;
-use holdfast_tests::Testbed;
+use holdfast::publish::decide::{ApplyReason, Drift, LeaveReason};
+use holdfast::publish::object::{CONTENT_HASH, Kind, SOURCE};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
-use kube::runtime::conditions::is_crd_established;
-use kube::runtime::wait::await_condition;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-const US: &str = "policies";
-const SOON: Duration = Duration::from_secs(20);
-
-/// A publisher in a namespace of its own, with what it remembers.
-struct Stage {
-    client: kube::Client,
-    namespace: String,
-    publisher: Publisher,
-    memory: Memory,
-    drift: Drift,
-    _watches: DropGuard,
-}
-
-impl Stage {
-    async fn set() -> anyhow::Result<Stage> {
-        let testbed = Testbed::shared().await?;
-        let client = testbed.client()?;
-        install_crds(&client).await?;
-        let namespace = testbed.namespace("publish").await?;
-        let shutdown = CancellationToken::new();
-        let publisher = Publisher::start(
-            client.clone(),
-            namespace.clone(),
-            Some("prod".to_owned()),
-            Mode::Full,
-            &shutdown,
-        );
-        publisher.ready().await;
-        Ok(Stage {
-            client,
-            namespace,
-            publisher,
-            memory: Memory::default(),
-            drift: Drift::Revert,
-            _watches: shutdown.drop_guard(),
-        })
-    }
-
-    async fn publish(&mut self, desired: &[Desired]) -> anyhow::Result<Report> {
-        let request = Request {
-            source: US,
-            desired,
-            drift: self.drift,
-            prune_word: None,
-            approved: &BTreeSet::new(),
-            notices: &BTreeMap::new(),
-        };
-        let now = DateTime::from_timestamp(1_800_000_000, 0).context("an instant")?;
-        Ok(self.publisher.publish(&request, &mut self.memory, now).await?)
-    }
-
-    /// The same as soon as the watches have told what the test did: until then everything seems to be in step.
-    async fn publish_when_woken(&mut self, desired: &[Desired]) -> anyhow::Result<Report> {
-        loop {
-            tokio::time::timeout(SOON, self.publisher.woken())
-                .await
-                .context("no watch told of the change")?;
-            let report = self.publish(desired).await?;
-            if !report.outcomes.values().all(|outcome| matches!(outcome, Outcome::Left(LeaveReason::InStep)))
-            {
-                return Ok(report);
-            }
-        }
-    }
-
-    fn api(&self, kind: Kind) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), &self.namespace, &observe::resource(kind))
-    }
-
-    async fn spec(&self, kind: Kind, name: &str) -> anyhow::Result<Value> {
-        Ok(self.api(kind).get(name).await?.data["spec"].clone())
-    }
-
-    /// An ordinary update, as `kubectl edit` does it.
-    async fn edit(&self, name: &str, patch: Value) -> anyhow::Result<()> {
-        let editor = PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
-        self.api(Kind::Schedule).patch(name, &editor, &Patch::Merge(patch)).await?;
-        Ok(())
-    }
-
-    fn schedule(&self, name: &str, hash: &str, spec: Value) -> Desired {
-        self.desired(Kind::Schedule, name, hash, spec)
-    }
-
-    fn desired(&self, kind: Kind, name: &str, hash: &str, spec: Value) -> Desired {
-        Desired {
-            key: Key { kind, name: name.to_owned() },
-            policy: "shop".to_owned(),
-            content_hash: hash.to_owned(),
-            value: json!({
-                "apiVersion": kind.api_version(),
-                "kind": kind.name(),
-                "metadata": {
-                    "name": name,
-                    "namespace": self.namespace,
-                    "labels": {SOURCE: US, CONTENT_HASH: hash},
-                },
-                "spec": spec,
-            }),
-            at_creation: None,
-            gate: None,
-        }
-    }
-}
-
-async fn install_crds(client: &kube::Client) -> anyhow::Result<()> {
-    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for crd in velero::crds() {
-        let name = crd.metadata.name.clone().context("a CRD has a name")?;
-        api.patch(&name, &PatchParams::apply("tests").force(), &Patch::Apply(&crd)).await?;
-        await_condition(api.clone(), &name, is_crd_established()).await?;
-    }
-    Ok(())
-}
-
-fn nightly() -> Value {
-    json!({"schedule": "0 1 * * *", "template": {"ttl": "720h0m0s", "includedNamespaces": ["shop"]}})
-}
-
-fn only(report: &Report) -> &Outcome {
-    assert_eq!(report.outcomes.len(), 1, "{report:?}");
-    report.outcomes.values().next().expect("one outcome")
-}
+use crate::stage::{Stage, US, nightly, only};
 
 #[tokio::test]
 async fn what_is_in_step_is_not_applied_again() -> anyhow::Result<()> {
@@ -302,19 +166,6 @@ async fn a_person_may_pause_a_schedule_and_a_policy_gives_its_own_pause_back() -
 }
 
 #[tokio::test]
-async fn a_backup_is_made_once_and_not_again_when_it_is_gone() -> anyhow::Result<()> {
-    let mut stage = Stage::set().await?;
-    let desired = [stage.desired(Kind::Backup, "shop-before", "h1", json!({"ttl": "1h0m0s"}))];
-    let report = stage.publish(&desired).await?;
-    assert!(matches!(only(&report), Outcome::Created), "{report:?}");
-    stage.api(Kind::Backup).delete("shop-before", &DeleteParams::default()).await?;
-    let report = stage.publish(&desired).await?;
-    assert!(matches!(only(&report), Outcome::Left(LeaveReason::RanBefore)), "{report:?}");
-    assert!(stage.api(Kind::Backup).get_opt("shop-before").await?.is_none());
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_schedule_that_no_policy_asks_for_is_removed_and_what_others_made_is_not() -> anyhow::Result<()> {
     let mut stage = Stage::set().await?;
     let location = json!({"provider": "aws", "objectStorage": {"bucket": "backups"}});
@@ -340,74 +191,49 @@ async fn a_schedule_that_no_policy_asks_for_is_removed_and_what_others_made_is_n
 }
 
 #[tokio::test]
-async fn a_plan_tells_what_would_change_and_changes_nothing() -> anyhow::Result<()> {
+async fn a_location_is_never_removed_and_nothing_generated_has_an_owner() -> anyhow::Result<()> {
     let mut stage = Stage::set().await?;
-    let before =
-        ["changed", "drifted", "gone", "contested"].map(|name| stage.schedule(name, "h1", nightly()));
-    stage.publish(&before).await?;
-    stage.edit("drifted", json!({"spec": {"schedule": "@yearly"}})).await?;
-    let theirs = json!({
-        "apiVersion": "velero.io/v1",
-        "kind": "Schedule",
-        "metadata": {"name": "contested"},
-        "spec": {"schedule": "@yearly", "template": {}},
-    });
-    stage
-        .api(Kind::Schedule)
-        .patch("contested", &PatchParams::apply("argocd-controller").force(), &Patch::Apply(theirs))
-        .await?;
-    let mut changed = nightly();
-    changed["schedule"] = json!("0 5 * * *");
+    let location = json!({"provider": "aws", "objectStorage": {"bucket": "backups"}});
+    let rules = stage.desired(Kind::ConfigMap, "shop-0123456789", "h1", Value::Null);
     let desired = [
-        stage.schedule("changed", "h2", changed),
-        stage.schedule("drifted", "h1", nightly()),
-        stage.schedule("contested", "h1", nightly()),
-        stage.schedule("new", "h1", nightly()),
+        stage.desired(Kind::BackupStorageLocation, "default", "h1", location),
+        stage.desired(Kind::VolumeSnapshotLocation, "ebs", "h1", json!({"provider": "aws"})),
+        stage.desired(Kind::Backup, "shop-before", "h1", json!({"ttl": "1h0m0s"})),
+        stage.schedule("shop", "h1", nightly()),
+        rules,
     ];
+    stage.publish(&desired).await?;
+    for desired in &desired {
+        let live = stage.api(desired.key.kind).get(&desired.key.name).await?;
+        assert!(live.owner_references().is_empty(), "{}", desired.key);
+        let manager = live.managed_fields()[0].manager.as_deref();
+        assert_eq!(manager, Some("holdfast/policies"), "{}", desired.key);
+    }
+    let report = stage.publish_when_woken(&desired[3..]).await?;
+    for kind in [Kind::BackupStorageLocation, Kind::VolumeSnapshotLocation] {
+        let left = report.outcomes.iter().find(|(key, _)| key.kind == kind).map(|(_, outcome)| outcome);
+        assert!(matches!(left, Some(Outcome::Left(LeaveReason::NotPruned))), "{report:?}");
+    }
+    assert!(stage.api(Kind::Backup).get_opt("shop-before").await?.is_some());
+    Ok(())
+}
 
-    let place = observe::Place { client: &stage.client, namespace: &stage.namespace };
-    let live = plan::live(place, &desired, &stage.memory).await?;
-    let situation = Situation {
-        source: US,
-        desired: &desired,
-        live: &live,
-        newest_completed: &BTreeMap::new(),
-        memory: &stage.memory,
-        drift: Drift::Revert,
-        prune_word: None,
-        cluster_name: Some("prod"),
-        approved: &BTreeSet::new(),
-    };
-    let now = DateTime::from_timestamp(1_800_000_000, 0).context("an instant")?;
-    let changes = plan::plan(place, &situation, now).await?;
-    let told: Vec<String> = changes
-        .iter()
-        .map(|Change { key, what }| {
-            let what = match what {
-                What::Create => "create".to_owned(),
-                What::Prune => "remove".to_owned(),
-                What::Conflict(conflicts) => conflicts.iter().map(ToString::to_string).collect(),
-                What::Change { reason: _, fields } => {
-                    let fields = fields.iter().filter(|field| field.path.starts_with(".spec"));
-                    fields.map(ToString::to_string).collect()
-                }
-                What::Leave(reason) => format!("{reason:?}"),
-            };
-            format!("{}: {what}", key.name)
-        })
-        .collect();
-    assert_eq!(
-        told,
-        [
-            "changed: .spec.schedule: \"0 1 * * *\" -> \"0 5 * * *\"",
-            "contested: .spec.schedule belongs to argocd-controller",
-            "drifted: .spec.schedule: \"@yearly\" -> \"0 1 * * *\"",
-            "new: create",
-            "gone: remove",
-        ]
-    );
-    assert_eq!(stage.spec(Kind::Schedule, "changed").await?["schedule"], "0 1 * * *");
-    assert_eq!(stage.spec(Kind::Schedule, "drifted").await?["schedule"], "@yearly");
-    assert!(stage.api(Kind::Schedule).get_opt("new").await?.is_none());
+#[tokio::test]
+async fn objects_of_another_source_change_hands_only_by_the_annotation() -> anyhow::Result<()> {
+    let mut stage = Stage::set().await?;
+    let mut theirs = stage.schedule("shop", "h0", json!({"schedule": "@weekly", "template": {}})).value;
+    theirs["metadata"]["labels"] = json!({SOURCE: "another", CONTENT_HASH: "h0"});
+    let another = PatchParams::apply("holdfast/another");
+    stage.api(Kind::Schedule).patch("shop", &another, &Patch::Apply(theirs)).await?;
+
+    let desired = [stage.schedule("shop", "h1", nightly())];
+    let report = stage.publish_when_woken(&desired).await?;
+    let Outcome::Left(LeaveReason::NotOurs { source }) = only(&report) else { panic!("{report:?}") };
+    assert_eq!(source.as_deref(), Some("another"));
+
+    stage.edit("shop", json!({"metadata": {"annotations": {"holdfast.dev/adopt": US}}})).await?;
+    let report = stage.publish_when_woken(&desired).await?;
+    assert!(matches!(only(&report), Outcome::Applied { reason: ApplyReason::Adopted, .. }), "{report:?}");
+    assert_eq!(stage.spec(Kind::Schedule, "shop").await?, nightly());
     Ok(())
 }
