@@ -114,7 +114,9 @@ pub(crate) async fn start(
         shim,
         // Several testbeds stand side by side: each has its own cgroups and pod addresses.
         cgroup: format!("holdfast-{}", &keys::random_token()[..12]),
-        subnet: keys::random_token().bytes().fold(0, |sum: u16, byte| sum.wrapping_mul(31) + u16::from(byte))
+        subnet: keys::random_token()
+            .bytes()
+            .fold(0, |sum: u16, byte| sum.wrapping_mul(31).wrapping_add(u16::from(byte)))
             % 512,
     };
     settings.write().context("writing the node's settings")?;

@@ -190,7 +190,7 @@ async fn a_plan_for_velero_lists_what_it_ignores_and_strict_makes_it_an_error() 
     assert!(strict.errors.contains("Velero won't honour all of the policies"), "{}", strict.errors);
     let check = holdfast(["check", "--mode=policy", "--strict", &policies]).await?;
     assert_eq!(check.code, 1);
-    assert!(check.output.contains("warning[unenforced]: `jitter` has no effect"), "{}", check.output);
+    assert!(check.output.contains("error[unenforced]: `jitter` has no effect"), "{}", check.output);
     assert_eq!(holdfast(["check", "--strict", &policies]).await?.code, 0);
     Ok(())
 }
