@@ -49,6 +49,8 @@ pub const LOCATION_ID: &str = "holdfast.dev/location-id";
 pub const OWNED_BY: &str = "holdfast.dev/owned-by";
 /// Annotation of Restores: JSON with `storageClasses`, `images` and `nodes` of the policy's `remap`.
 pub const REMAP: &str = "holdfast.dev/remap";
+/// Annotation of Restores: `remap` or `drop`, what becomes of the owner references of restored objects.
+pub const OWNER_REFERENCES: &str = "holdfast.dev/owner-references";
 /// Annotation of Restores: the text whose change makes the restore happen.
 pub const RUN: &str = "holdfast.dev/run";
 

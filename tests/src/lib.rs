@@ -14,6 +14,7 @@ pub mod fixtures;
 pub mod node;
 mod process;
 mod programs;
+pub mod restores;
 pub mod runs;
 pub mod s3;
 pub mod standing;

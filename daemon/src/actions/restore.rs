@@ -8,12 +8,14 @@ mod add_pvc_from_pod;
 mod admission_webhook_configuration;
 mod apiservice;
 mod change_image_name;
+mod change_node;
 mod change_storage_class;
 mod cluster_role_bindings;
 mod crd_preserve_fields;
 mod init_restore_hook;
 mod job;
 mod pod;
+mod pod_volume_restore;
 mod pvc;
 mod role_bindings;
 mod secret;
@@ -22,11 +24,12 @@ mod service_account;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_policy::model::remap::Remap;
 use serde_json::Value;
 
 use crate::hooks::restore::Rules;
 
-/// One action. `name` is the one that Velero registers; [`all`] states the order.
+/// One action. `name` is the one that Velero registers, or begins with our own domain; [`all`] states the order.
 #[derive(Debug)]
 pub struct Action {
     pub name: &'static str,
@@ -58,11 +61,14 @@ pub enum NodePorts {
     KeepExplicit,
 }
 
-/// The plugin ConfigMaps in Velero's namespace, each absent, given once, or given twice.
+/// What users configure: the plugin ConfigMaps in Velero's namespace, each absent, given once, or given twice, and the
+/// names that this restore changes, which come before theirs.
 #[derive(Debug, Default, Clone)]
 pub struct Configuration {
     pub change_image_name: PluginConfig,
     pub change_storage_class: PluginConfig,
+    /// Without `namespaces`, which are the Restore's `namespaceMapping`.
+    pub remap: Remap,
 }
 
 /// The data of the one ConfigMap that configures an action.
@@ -80,6 +86,7 @@ pub enum PluginConfig {
 pub enum Question {
     ServiceAccountNames { namespace: String },
     StorageClassExists { name: String },
+    NodeExists { name: String },
 }
 
 /// The facts that were asked for.
@@ -87,6 +94,7 @@ pub enum Question {
 pub struct Answers {
     pub service_accounts: BTreeMap<String, BTreeSet<String>>,
     pub storage_classes: BTreeMap<String, bool>,
+    pub nodes: BTreeMap<String, bool>,
 }
 
 /// What the action wants beyond the change of the object.
@@ -125,7 +133,7 @@ pub enum Error {
     BadLastApplied { annotation: &'static str, reason: String },
 }
 
-/// All actions, in the order in which they see an object: by Velero's names.
+/// All actions, in the order in which they see an object: Velero's by their names, then ours.
 pub fn all() -> &'static [Action] {
     &[
         add_pvc_from_pod::ACTION,
@@ -138,11 +146,13 @@ pub fn all() -> &'static [Action] {
         init_restore_hook::ACTION,
         job::ACTION,
         pod::ACTION,
+        pod_volume_restore::ACTION,
         pvc::ACTION,
         role_bindings::ACTION,
         secret::ACTION,
         service::ACTION,
         service_account::ACTION,
+        change_node::ACTION,
     ]
 }
 
@@ -170,6 +180,21 @@ impl Effect {
 
 fn asks_nothing(_item: &Value, _context: &Context<'_>) -> Vec<Question> {
     Vec::new()
+}
+
+/// Where objects of a kind keep the spec of their pods; None for kinds without pods.
+fn pod_spec(group_resource: &str) -> Option<&'static str> {
+    match group_resource {
+        "pods" => Some("/spec"),
+        "cronjobs.batch" => Some("/spec/jobTemplate/spec/template/spec"),
+        "deployments.apps"
+        | "statefulsets.apps"
+        | "daemonsets.apps"
+        | "replicasets.apps"
+        | "replicationcontrollers"
+        | "jobs.batch" => Some("/spec/template/spec"),
+        _ => None,
+    }
 }
 
 /// The elements of a list; nothing where the path is absent or not a list.
@@ -216,11 +241,12 @@ mod fixtures {
             configuration: Configuration::default(),
             hooks: Rules::default(),
             from_backup: item.clone(),
+            group_resource: action.applies_to[0],
         };
         change(&mut setting);
         let namespace = text(&setting.from_backup, "/metadata/namespace").to_owned();
         let context = Context {
-            group_resource: action.applies_to[0],
+            group_resource: setting.group_resource,
             from_backup: &setting.from_backup,
             source_namespace: (!namespace.is_empty()).then_some(namespace.as_str()),
             namespace_mapping: &setting.namespace_mapping,
@@ -237,6 +263,7 @@ mod fixtures {
         pub(super) configuration: Configuration,
         pub(super) hooks: Rules,
         pub(super) from_backup: Value,
+        pub(super) group_resource: &'static str,
     }
 }
 
@@ -245,10 +272,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn actions_stand_in_the_order_of_their_names_and_none_twice() {
+    fn actions_stand_in_the_order_of_their_names_with_ours_behind_and_none_twice() {
         let names: Vec<&str> = all().iter().map(|action| action.name).collect();
         let mut sorted = names.clone();
-        sorted.sort_unstable();
+        sorted.sort_unstable_by_key(|name| (!name.starts_with("velero.io/"), *name));
         sorted.dedup();
         assert_eq!(names, sorted);
     }
@@ -262,7 +289,9 @@ mod tests {
                 "velero.io/add-pvc-from-pod",
                 "velero.io/change-image-name",
                 "velero.io/init-restore-hook",
-                "velero.io/pod"
+                "velero.io/pod",
+                "velero.io/pod-volume-restore",
+                "holdfast.dev/change-node",
             ]
         );
     }
@@ -271,6 +300,6 @@ mod tests {
     fn a_claim_gets_its_storage_class_before_its_annotations_are_cleaned() {
         let names: Vec<&str> =
             for_group_resource("persistentvolumeclaims").map(|action| action.name).collect();
-        assert_eq!(names, ["velero.io/change-storage-class", "velero.io/pvc"]);
+        assert_eq!(names, ["velero.io/change-storage-class", "velero.io/pvc", "holdfast.dev/change-node"]);
     }
 }

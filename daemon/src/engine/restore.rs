@@ -26,6 +26,7 @@ mod settings;
 mod source;
 mod validate;
 mod volumes;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -46,6 +47,7 @@ use modifiers::Modifiers;
 use records::Records;
 use run::Run;
 use settings::Settings;
+use wishes::Wishes;
 
 pub use files::Error as FilesError;
 pub use source::Error as SourceError;
@@ -124,7 +126,12 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     if !problems.is_empty() {
         return Err(Error::Refused { problems });
     }
-    let configuration = facts::configuration(&cluster, &home).await.map_err(Error::Configuration)?;
+    let wishes = match Wishes::of(&restore) {
+        Ok(wishes) => wishes,
+        Err(problems) => return Err(Error::Refused { problems }),
+    };
+    let configuration = facts::configuration(&cluster, &home, wishes.remap).await;
+    let configuration = configuration.map_err(Error::Configuration)?;
     let modifiers = modifiers(&cluster, &restore).await?;
     let rules = match crate::hooks::restore::Rules::new(&restore.spec.hooks) {
         Ok(rules) => rules,

@@ -1,10 +1,8 @@
-//! Image names mapped by a ConfigMap: any key, value `old part,new part`.
-
-use std::collections::BTreeMap;
+//! Image names changed by the restore's own `images`, and by a ConfigMap: any key, value `old part,new part`.
 
 use serde_json::Value;
 
-use super::{Action, Answers, Context, Effect, Error, asks_nothing, elements_mut, text};
+use super::{Action, Answers, Configuration, Context, Effect, Error, asks_nothing, elements_mut, pod_spec};
 
 pub(super) const ACTION: Action = Action {
     name: "velero.io/change-image-name",
@@ -23,40 +21,50 @@ pub(super) const ACTION: Action = Action {
 };
 
 fn apply(item: &mut Value, context: &Context<'_>, _answers: &Answers) -> Result<Effect, Error> {
-    if let Some(rules) = context.configuration.change_image_name.data(ACTION.name)? {
-        let pod_spec = match text(item, "/kind") {
-            "Pod" => "/spec",
-            "CronJob" => "/spec/jobTemplate/spec/template/spec",
-            _ => "/spec/template/spec",
-        };
-        for list in ["containers", "initContainers"] {
-            for container in elements_mut(item, &format!("{pod_spec}/{list}")) {
-                if let Some(image) = container.get_mut("image")
-                    && let Some(renamed) = image.as_str().and_then(|image| rename(image, rules))
-                {
-                    *image = Value::String(renamed);
-                }
+    let rules = rules(context.configuration)?;
+    let pod_spec = pod_spec(context.group_resource).filter(|_| !rules.is_empty());
+    for list in
+        pod_spec.iter().flat_map(|spec| ["containers", "initContainers"].map(|it| format!("{spec}/{it}")))
+    {
+        for container in elements_mut(item, &list) {
+            if let Some(image) = container.get_mut("image")
+                && let Some(renamed) = image.as_str().and_then(|image| rename(image, &rules))
+            {
+                *image = Value::String(renamed);
             }
         }
     }
     Ok(Effect::default())
 }
 
-/// The first rule, in the order of the ConfigMap's keys, whose old part is in the image.
-fn rename(image: &str, rules: &BTreeMap<String, String>) -> Option<String> {
-    rules.values().find_map(|rule| {
+/// Old and new parts: the restore's own first, those that say most before those that say less; then the ConfigMap's, in
+/// the order of its keys.
+fn rules(configuration: &Configuration) -> Result<Vec<(&str, &str)>, Error> {
+    let mut own: Vec<(&str, &str)> =
+        configuration.remap.images.iter().map(|(old, new)| (old.as_str(), new.as_str())).collect();
+    own.sort_by_key(|(old, _)| std::cmp::Reverse(old.len()));
+    let data = configuration.change_image_name.data(ACTION.name)?;
+    let plugin = data.into_iter().flat_map(|data| data.values()).filter_map(|rule| {
         let (old, new) = rule.split_once(',')?;
-        let (old, new) = (old.trim(), new.trim());
-        (!new.is_empty() && image.contains(old)).then(|| image.replace(old, new))
-    })
+        Some((old.trim(), new.trim()))
+    });
+    Ok(own.into_iter().chain(plugin).filter(|(_, new)| !new.is_empty()).collect())
+}
+
+/// By the first rule whose old part is in the image.
+fn rename(image: &str, rules: &[(&str, &str)]) -> Option<String> {
+    let (old, new) = rules.iter().find(|(old, _)| image.contains(old))?;
+    Some(image.replace(old, new))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::super::PluginConfig;
-    use super::super::fixtures::{run, run_with};
+    use super::super::fixtures::{Setting, run, run_with};
     use super::*;
 
     fn rules(values: &[&str]) -> PluginConfig {
@@ -65,14 +73,21 @@ mod tests {
         )
     }
 
-    fn renamed(mut item: Value, rules: PluginConfig) -> Value {
-        run_with(
-            &ACTION,
-            &mut item,
-            |setting| setting.configuration.change_image_name = rules,
-            &Answers::default(),
-        )
-        .unwrap();
+    fn renamed(item: Value, rules: PluginConfig) -> Value {
+        renamed_with(item, |setting| setting.configuration.change_image_name = rules)
+    }
+
+    fn renamed_with(mut item: Value, change: impl FnOnce(&mut Setting)) -> Value {
+        let group_resource = match item["kind"].as_str().unwrap() {
+            "Pod" => "pods",
+            "CronJob" => "cronjobs.batch",
+            _ => "deployments.apps",
+        };
+        let change = |setting: &mut Setting| {
+            setting.group_resource = group_resource;
+            change(setting);
+        };
+        run_with(&ACTION, &mut item, change, &Answers::default()).unwrap();
         item
     }
 
@@ -97,6 +112,23 @@ mod tests {
         let item = json!({"kind": "Pod", "spec": {"containers": [{"image": "a/b:1"}]}});
         let item = renamed(item, rules(&["no comma", "a/,", "b:1,b:2", "a/,c/"]));
         assert_eq!(item["spec"]["containers"][0]["image"], "a/b:2");
+    }
+
+    #[test]
+    fn the_restore_s_own_names_come_first_and_the_longest_of_them_before_all() {
+        let own = ["old.example/", "old.example/team/"];
+        let images = own.map(|old| (old.to_owned(), old.replace("old", "new"))).into();
+        let image = |image: &str| json!({"kind": "Pod", "spec": {"containers": [{"image": image}]}});
+        let change = |images: BTreeMap<String, String>| {
+            move |setting: &mut Setting| {
+                setting.configuration.remap.images = images;
+                setting.configuration.change_image_name = rules(&["old.example/,plugin/", "only/,plugin/"]);
+            }
+        };
+        let images: BTreeMap<String, String> = images;
+        let renamed = |name: &str| renamed_with(image(name), change(images.clone()));
+        assert_eq!(renamed("old.example/team/app:1"), image("new.example/team/app:1"));
+        assert_eq!(renamed("only/app:1"), image("plugin/app:1"));
     }
 
     #[test]

@@ -1,6 +1,9 @@
-//! What `velero plugin get` shows: the actions under the names that Velero registers, and our providers of storage.
+//! What `velero plugin get` shows: the actions under the names that Velero registers, those that Velero lacks, and our
+//! providers of storage.
 
 use holdfast_policy::velero::PluginInfo;
+
+use crate::actions;
 
 const DOMAIN: &str = "velero.io";
 
@@ -54,13 +57,17 @@ const BY_KIND: [(&str, &[&str]); 7] = [
 pub(super) fn all() -> Vec<PluginInfo> {
     let info =
         |kind: &str, name: &str| PluginInfo { name: format!("{DOMAIN}/{name}"), kind: kind.to_owned() };
-    BY_KIND.iter().flat_map(|(kind, names)| names.iter().map(|name| info(kind, name))).collect()
+    let velero = BY_KIND.iter().flat_map(|(kind, names)| names.iter().map(|name| info(kind, name)));
+    let ours = actions::restore::all().iter().map(|action| action.name);
+    let ours = ours
+        .filter(|name| !name.starts_with(DOMAIN))
+        .map(|name| PluginInfo { name: name.to_owned(), kind: "RestoreItemAction".to_owned() });
+    velero.chain(ours).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions;
 
     #[test]
     fn every_action_of_ours_is_listed_under_its_name() {
@@ -68,10 +75,7 @@ mod tests {
         let restore = actions::restore::all().iter().map(|action| ("RestoreItemAction", action.name));
         let backup = actions::backup::all().iter().map(|action| ("BackupItemAction", action.name));
         for (kind, name) in restore.chain(backup) {
-            let bare = name.trim_start_matches("velero.io/");
-            let found = listed
-                .iter()
-                .any(|plugin| plugin.name == format!("velero.io/{bare}") && plugin.kind.starts_with(kind));
+            let found = listed.iter().any(|plugin| plugin.name == name && plugin.kind.starts_with(kind));
             assert!(found, "{kind} {name}");
         }
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_policy::model::remap::Remap;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
@@ -47,17 +48,29 @@ impl Facts {
                     answers.service_accounts.insert(namespace, names);
                 }
                 Question::StorageClassExists { name } => {
-                    let path = format!("/apis/storage.k8s.io/v1/storageclasses/{name}");
-                    let exists = match self.cluster.read(&path).await {
-                        Ok(_) => true,
-                        Err(error) if error.is_not_found() => false,
-                        Err(error) => return Err(error),
-                    };
+                    let exists = self.exists("/apis/storage.k8s.io/v1/storageclasses", &name).await?;
                     answers.storage_classes.insert(name, exists);
+                }
+                Question::NodeExists { name } => {
+                    let exists = self.exists("/api/v1/nodes", &name).await?;
+                    answers.nodes.insert(name, exists);
                 }
             }
         }
         Ok(answers)
+    }
+
+    async fn exists(&self, collection: &str, name: &str) -> Result<bool, Error> {
+        // What users wrote is no name before it looks like one, and never a path.
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        {
+            return Ok(false);
+        }
+        match self.cluster.read(&format!("{collection}/{name}")).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn service_accounts(&self, namespace: &str) -> Result<BTreeSet<String>, Error> {
@@ -72,9 +85,14 @@ impl Facts {
     }
 }
 
-/// The ConfigMaps of Velero's namespace that configure actions, found by their labels.
-pub(crate) async fn configuration(cluster: &Cluster, home: &str) -> Result<Configuration, Error> {
+/// The ConfigMaps of Velero's namespace that configure actions, found by their labels, beside the restore's own word.
+pub(crate) async fn configuration(
+    cluster: &Cluster,
+    home: &str,
+    remap: Remap,
+) -> Result<Configuration, Error> {
     Ok(Configuration {
+        remap,
         change_image_name: plugin_config(cluster, home, "velero.io/change-image-name").await?,
         change_storage_class: plugin_config(cluster, home, "velero.io/change-storage-class").await?,
     })

@@ -9,6 +9,7 @@ use holdfast_policy::velero;
 use holdfast_policy::velero::labels::SCHEDULE_NAME;
 
 use super::modifiers::Modifiers;
+use super::wishes::Wishes;
 use crate::engine::select::LabelFilter;
 
 /// Never restored: they belong to the cluster, or tell of backups and restores.
@@ -93,6 +94,7 @@ pub fn validate(restore: &velero::Restore, facts: Facts<'_>) -> Validated {
         return Validated { spec, problems };
     }
     problems.extend(crate::hooks::restore::problems(&spec.hooks));
+    problems.extend(Wishes::of(restore).err().unwrap_or_default());
     problems.extend(what_is_not_there_yet(&spec));
     if let Some(policy) = spec.existing_resource_policy.as_deref().filter(|policy| !known_policy(policy)) {
         problems.push(format!("existingResourcePolicy {policy:?} is neither none nor update"));
