@@ -4,6 +4,7 @@
 //! an [`Effect`]. An action never talks to the cluster: what it must know of it, it asks for with [`Question`]s,
 //! which the engine answers before the action runs. Order and filters are the engine's.
 
+mod account_names;
 mod add_pvc_from_pod;
 mod admission_webhook_configuration;
 mod apiservice;
@@ -12,8 +13,10 @@ mod change_node;
 mod change_storage_class;
 mod cluster_role_bindings;
 mod crd_preserve_fields;
+mod endpoint_targets;
 mod init_restore_hook;
 mod job;
+mod namespace_selectors;
 mod pod;
 mod pod_volume_restore;
 mod pvc;
@@ -21,6 +24,7 @@ mod role_bindings;
 mod secret;
 mod service;
 mod service_account;
+mod service_references;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -152,7 +156,11 @@ pub fn all() -> &'static [Action] {
         secret::ACTION,
         service::ACTION,
         service_account::ACTION,
+        account_names::ACTION,
         change_node::ACTION,
+        endpoint_targets::ACTION,
+        namespace_selectors::ACTION,
+        service_references::ACTION,
     ]
 }
 

@@ -13,9 +13,11 @@ mod files;
 mod first_look;
 mod hooks;
 mod item;
+mod leftovers;
 mod modifiers;
 mod namespaces;
 mod new_kinds;
+mod owners;
 mod plan;
 mod priorities;
 mod records;
@@ -130,7 +132,8 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
         Ok(wishes) => wishes,
         Err(problems) => return Err(Error::Refused { problems }),
     };
-    let configuration = facts::configuration(&cluster, &home, wishes.remap).await;
+    let Wishes { remap, owner_references } = wishes;
+    let configuration = facts::configuration(&cluster, &home, remap).await;
     let configuration = configuration.map_err(Error::Configuration)?;
     let modifiers = modifiers(&cluster, &restore).await?;
     let rules = match crate::hooks::restore::Rules::new(&restore.spec.hooks) {
@@ -142,6 +145,8 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     tell_problems(&log, &settings, &index.problems);
     let mut run = Run {
         facts: facts::Facts::new(cluster.clone()),
+        leftovers: leftovers::Leftovers::of(&settings.mapping),
+        owner_references,
         cluster,
         settings,
         configuration,

@@ -38,6 +38,10 @@ fn apply(item: &mut Value, context: &Context<'_>, answers: &Answers) -> Result<E
     remove(item, "/metadata/annotations", "kubernetes.io/service-account.uid");
     remove(item, "/data", "token");
     remove(item, "/data", "ca.crt");
+    // The controller fills in what is missing, and would leave the old name.
+    if context.source_namespace.is_some_and(|source| context.namespace_mapping.contains_key(source)) {
+        remove(item, "/data", "namespace");
+    }
     Ok(Effect::default())
 }
 
@@ -81,6 +85,15 @@ mod tests {
         assert_eq!(run_secret(&mut item).verdict, Verdict::Restore);
         assert_eq!(item["data"], json!({"namespace": "c2hvcA=="}));
         assert_eq!(item["metadata"]["annotations"], json!({"kubernetes.io/service-account.name": "robot"}));
+    }
+
+    #[test]
+    fn a_token_that_moves_forgets_where_it_was() {
+        let mut item = token("hand-made-token", "kubernetes.io/service-account-token");
+        let mapping = BTreeMap::from([("shop".to_owned(), "shop-r".to_owned())]);
+        run_with(&ACTION, &mut item, |setting| setting.namespace_mapping = mapping, &Answers::default())
+            .unwrap();
+        assert_eq!(item["data"], json!({}));
     }
 
     #[test]

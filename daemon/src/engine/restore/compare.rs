@@ -54,7 +54,7 @@ fn collect(live: &Value, desired: &Value, path: &mut String, fields: &mut Vec<St
     }
 }
 
-fn push_key(path: &mut String, key: &str) {
+pub(crate) fn push_key(path: &mut String, key: &str) {
     if key.contains(['.', '/', '[', '"']) || key.is_empty() {
         path.push_str(&format!("[{key:?}]"));
     } else {

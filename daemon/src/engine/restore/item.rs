@@ -4,10 +4,8 @@
 //! The order is Velero's: skip conditions, volumes, reset, actions with the objects that they name, claims,
 //! modifiers, namespace and labels, creation.
 
-use std::error::Error as _;
-
 use bytes::Bytes;
-use holdfast_policy::velero::labels::RESTORE_STATUS;
+use holdfast_policy::velero::labels::{RESTORE_MUST_INCLUDE_ADDITIONAL_ITEMS, RESTORE_STATUS};
 use serde_json::Value;
 
 use super::first_look::Head;
@@ -67,7 +65,7 @@ impl Item<'_> {
     }
 
     /// As Velero's messages name it: by its target namespace.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         let IndexedItem { group_resource, name, .. } = self.entry;
         match self.target {
             Some(namespace) => format!("{group_resource}/{namespace}/{name}"),
@@ -123,7 +121,12 @@ impl Run {
     async fn prepare_and_create(&self, item: &Item<'_>) -> Result<Record, Error> {
         match self.prepare(item).await? {
             None => Ok(Record::Listed(Action::Skipped)),
-            Some(ready) => self.create(item, ready).await,
+            Some(ready) => {
+                let leftovers = self.leftovers.find(&item.entry.group_resource, &ready.object);
+                let record = self.create(item, ready).await?;
+                self.tell_leftovers(item, &record, &leftovers);
+                Ok(record)
+            }
         }
     }
 
@@ -172,10 +175,12 @@ impl Run {
                     return Ok(None);
                 }
             }
+            let filters = take_filters(&mut object);
             for needed in effect.additional_items {
-                self.restore_needed(item, needed).await;
+                self.restore_needed(item, needed, filters).await;
             }
         }
+        take_filters(&mut object);
         if &*entry.group_resource == "persistentvolumeclaims" {
             volumes::rebind_claim(&mut object, |volume| self.is_provisioned_anew(volume));
         }
@@ -213,7 +218,7 @@ impl Run {
     }
 
     /// An object that another one needs: it comes first, unless a rule keeps it out.
-    async fn restore_needed(&self, item: &Item<'_>, needed: AdditionalItem) {
+    async fn restore_needed(&self, item: &Item<'_>, needed: AdditionalItem, filters: Filters) {
         let AdditionalItem { group_resource, namespace, name } = needed;
         let namespace = namespace.as_deref();
         let Some(position) = self.find(group_resource, namespace, &name) else {
@@ -223,7 +228,11 @@ impl Run {
                 .warning(Place::of(item.entry.namespace.as_deref().filter(|_| namespace.is_some())), text);
             return;
         };
-        if self.settings.selection.takes_needed(group_resource, namespace).is_ok() {
+        let wanted = match filters {
+            Filters::Apply => self.settings.selection.takes_needed(group_resource, namespace).is_ok(),
+            Filters::Bypassed => true,
+        };
+        if wanted {
             self.restore(position).await;
         }
     }
@@ -237,12 +246,26 @@ impl Run {
     }
 }
 
+/// Whether the restore's filters count for what an object brings along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filters {
+    Apply,
+    Bypassed,
+}
+
+/// Takes the annotation off by which an action says that what it names must come along.
+fn take_filters(object: &mut Value) -> Filters {
+    let annotations = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    let word = annotations.and_then(|annotations| annotations.remove(RESTORE_MUST_INCLUDE_ADDITIONAL_ITEMS));
+    if word.is_some_and(|word| word == "true") { Filters::Bypassed } else { Filters::Apply }
+}
+
 pub(crate) fn encode(value: &Value) -> Result<Bytes, serde_json::Error> {
     serde_json::to_vec(value).map(Bytes::from)
 }
 
 /// An error with what caused it, as the results name it.
-pub(crate) fn with_causes(error: &Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -118,6 +118,17 @@ impl Records {
         matches!(self.lock().states.get(position), Some(State::Listed(Action::Created | Action::Updated)))
     }
 
+    /// What an object that is there now is called; none where it was left out or failed.
+    pub(crate) fn name_of(&self, position: usize, name: &str) -> Option<String> {
+        let inner = self.lock();
+        match inner.states.get(position)? {
+            State::Listed(Action::Created | Action::Updated | Action::Skipped) => {
+                Some(inner.renamed.get(&position).map_or(name, String::as_str).to_owned())
+            }
+            State::Untouched | State::Claimed | State::Unlisted | State::Listed(Action::Failed) => None,
+        }
+    }
+
     pub(crate) fn listed(&self) -> u64 {
         self.lock().listed
     }

@@ -17,11 +17,13 @@ use super::create::Streak;
 use super::facts::Facts;
 use super::first_look::{Head, Kinds};
 use super::hooks::Hooks;
+use super::leftovers::Leftovers;
 use super::modifiers::Modifiers;
 use super::plan::{Decision, Entry, Plan, Skip, Step, Target, Wave, plan, target_namespace};
 use super::records::{Action, Claim, Record, Records};
 use super::settings::Settings;
 use super::volumes::VolumeInfo;
+use super::wishes::OwnerReferences;
 use crate::actions::restore::Configuration;
 use crate::archive::{Index, IndexedItem};
 use crate::cluster::{Cluster, Discovery};
@@ -38,6 +40,8 @@ pub(crate) struct Run {
     pub(crate) configuration: Configuration,
     pub(crate) modifiers: Option<Modifiers>,
     pub(crate) hooks: Hooks,
+    pub(crate) owner_references: OwnerReferences,
+    pub(crate) leftovers: Leftovers,
     pub(crate) index: Index,
     pub(crate) heads: Vec<Option<Head>>,
     pub(crate) kinds: Kinds,
@@ -100,6 +104,8 @@ impl Run {
                 _ => self.wave(wave).await,
             }
         }
+        self.remap_owners().await;
+        self.leftovers.tell_rest(&self.log);
         let listed = self.records.listed() + self.bare_namespaces.len() as u64;
         self.progress.send_replace(Progress { total: listed, done: listed });
         Ok(())
