@@ -136,6 +136,11 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     let configuration = facts::configuration(&cluster, &home, remap).await;
     let configuration = configuration.map_err(Error::Configuration)?;
     let modifiers = modifiers(&cluster, &restore).await?;
+    if let Some(reference) = restore.spec.resource_modifier.as_ref().filter(|_| modifiers.is_none()) {
+        let kind = &reference.kind;
+        let text = format!("resourceModifier names a {kind}, not a ConfigMap: no modifiers are applied");
+        log.warning(Place::Velero, text);
+    }
     let rules = match crate::hooks::restore::Rules::new(&restore.spec.hooks) {
         Ok(rules) => rules,
         Err(error) => return Err(Error::Refused { problems: vec![error.to_string()] }),

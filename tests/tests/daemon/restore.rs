@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_policy::velero::{Restore, RestorePhase, RestoreSpec, labels};
 use kube::ResourceExt;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, PostParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use pretty_assertions::assert_eq;
@@ -61,5 +61,48 @@ async fn a_restore_of_an_unknown_backup_fails_its_validation() -> anyhow::Result
         restore.status
     );
     assert!(restore.status.start_timestamp.is_none() && restore.status.completion_timestamp.is_none());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_modifier_rule_fails_the_validation_with_its_place_and_nothing_is_created()
+-> anyhow::Result<()> {
+    let home = Home::new("modifiers").await?;
+    let application = home.application("modified-app").await?;
+    let copy = format!("{application}-copy");
+    let _daemon = home.daemon(&[]).await?;
+    home.local_location().await?;
+    home.runs.backup("one", backup_of(&application), PATIENCE).await?;
+    let rules = "\
+version: v1
+resourceModifierRules:
+- conditions: {groupResource: configmaps}
+  patches: [{operation: remove, path: /data/colour}]
+- conditions: {groupResource: pods, resourceNameRegex: '('}
+  patches: [{operation: add, path: spec}]
+";
+    let rules = serde_json::json!({"metadata": {"name": "rules"}, "data": {"rules.yaml": rules}});
+    home.config_maps(&home.namespace)?
+        .create(&PostParams::default(), &serde_json::from_value(rules)?)
+        .await?;
+
+    let spec = RestoreSpec {
+        backup_name: Some("one".to_owned()),
+        namespace_mapping: BTreeMap::from([(application, copy.clone())]),
+        resource_modifier: Some(serde_json::from_value(
+            serde_json::json!({"kind": "ConfigMap", "name": "rules"}),
+        )?),
+        ..RestoreSpec::default()
+    };
+    let restore = home.runs.restore("back", spec, PATIENCE).await?;
+    assert_eq!(restore.status.phase, Some(RestorePhase::FailedValidation), "{:?}", restore.status);
+    let told = restore.status.validation_errors.join("\n");
+    for place in
+        ["resourceModifierRules[1].conditions.resourceNameRegex", "resourceModifierRules[1].patches[0].path"]
+    {
+        assert!(told.contains(place), "{told}");
+    }
+    let namespaces = kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(home.testbed.client()?);
+    assert!(namespaces.get_opt(&copy).await?.is_none());
     Ok(())
 }

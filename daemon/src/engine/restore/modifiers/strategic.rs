@@ -145,9 +145,10 @@ fn merge_list(
     match rule {
         ListRule::Atomic => Ok(patch.to_vec()),
         ListRule::Set => {
+            let original = list.clone();
             let new: Vec<Value> = patch.iter().filter(|element| !list.contains(element)).cloned().collect();
             list.extend(new);
-            Ok(list)
+            Ok(in_order(list, &original, patch, |element| Some(element)))
         }
         ListRule::Keyed(key) => {
             let replaces =
@@ -155,6 +156,7 @@ fn merge_list(
             if replaces {
                 list.clear();
             }
+            let original = list.clone();
             for element in patch.iter().filter_map(Value::as_object) {
                 let directive = element.get("$patch").and_then(Value::as_str);
                 let Some(name) = element.get(key) else {
@@ -173,9 +175,37 @@ fn merge_list(
                     (_, None) => list.push(Value::Object(without_directives(element))),
                 }
             }
-            Ok(list)
+            Ok(in_order(list, &original, patch, |element| element.get(key)))
         }
     }
+}
+
+/// Kubernetes' order of a merged list: what the patch names in its order, the rest in the order it had, and where both
+/// meet, new elements come before old ones that the patch does not name.
+fn in_order(
+    merged: Vec<Value>,
+    original: &[Value],
+    patch: &[Value],
+    key: impl Fn(&Value) -> Option<&Value>,
+) -> Vec<Value> {
+    let position = |list: &[Value], element: &Value| list.iter().position(|it| key(it) == key(element));
+    let (mut named, rest): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|element| position(patch, element).is_some());
+    named.sort_by_key(|element| position(patch, element));
+    let mut named = named.into_iter().peekable();
+    let mut ordered = Vec::new();
+    for element in rest {
+        let comes_first = |other: &Value| match (position(original, &element), position(original, other)) {
+            (Some(own), Some(other)) => own < other,
+            (None, _) | (_, None) => false,
+        };
+        while let Some(other) = named.next_if(|other| !comes_first(other)) {
+            ordered.push(other);
+        }
+        ordered.push(element);
+    }
+    ordered.extend(named);
+    ordered
 }
 
 fn without_directives(map: &Map<String, Value>) -> Map<String, Value> {
@@ -216,7 +246,7 @@ mod tests {
             deployment(json!([
                 {
                     "name": "main", "image": "b",
-                    "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+                    "env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}],
                     "ports": [{"containerPort": 80, "name": "web", "protocol": "TCP"}],
                     "args": ["y"],
                 },
@@ -252,10 +282,30 @@ mod tests {
         });
         assert_eq!(
             patched(object, &patch),
-            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"finalizers": ["b", "c"]}, "spec": {
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"finalizers": ["c", "b"]}, "spec": {
                 "securityContext": {"fsGroup": 2}, "volumes": [{"name": "two"}, {"name": "one"}],
             }})
         );
+    }
+
+    #[test]
+    fn new_elements_come_before_those_that_the_patch_does_not_name() {
+        let named =
+            |names: &[&str]| json!(names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>());
+        let table: [(&[&str], &[&str], &[&str]); 4] = [
+            (&["a", "b"], &["new"], &["new", "a", "b"]),
+            (&["a", "b"], &["b"], &["a", "b"]),
+            (&["a", "b", "c"], &["b", "new"], &["a", "b", "new", "c"]),
+            (&["a", "b"], &["b", "a"], &["b", "a"]),
+        ];
+        for (before, patch, after) in table {
+            let patch = deployment(named(patch))["spec"].take();
+            assert_eq!(
+                patched(deployment(named(before)), &json!({"spec": patch})),
+                deployment(named(after)),
+                "{before:?}"
+            );
+        }
     }
 
     #[test]
