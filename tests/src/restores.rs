@@ -70,6 +70,11 @@ impl Bench {
         std::fs::write(path, packed.finish().unwrap()).unwrap();
     }
 
+    /// From now on no file of a restore can be written.
+    pub fn refuse_restore_files(&self) {
+        std::fs::write(self.bucket.path().join("b/restores"), "a file where the folder would be").unwrap();
+    }
+
     pub async fn run(&self, name: &str, spec: Value) -> Result<Outcome, Error> {
         self.run_as(json!({"name": name, "namespace": "default"}), spec).await
     }

@@ -85,6 +85,13 @@ async fn images_classes_and_nodes_follow_the_restore_s_own_names_and_then_the_co
         ),
     ];
     let home = home_with(&bench, "names-home", &configs).await;
+    // Without the other label it configures nothing.
+    let stray = json!({
+        "metadata": {"name": "stray", "labels": {"velero.io/change-image-name": "RestoreItemAction"}},
+        "data": {"a": "old.example/,stray/"},
+    });
+    let config_maps = Api::<ConfigMap>::namespaced(bench.client.clone(), &home);
+    config_maps.create(&PostParams::default(), &serde_json::from_value(stray).unwrap()).await.unwrap();
     let [own_class, plugin_class] = ["own", "plugin"].map(|suffix| format!("{target}-{suffix}"));
     bench.put_backup(
         "names",
@@ -316,6 +323,24 @@ async fn objects_that_were_there_before_get_no_owners() {
     assert_eq!(restored.list["v1/Secret"], [format!("{target}/child(skipped)")]);
     let path = format!("/api/v1/namespaces/{target}/secrets/child");
     assert_eq!(bench.get(&path).await["metadata"].get("ownerReferences"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_taken_up_again_gives_owners_to_what_it_had_made_before() {
+    let bench = Bench::start().await;
+    let target = bench.unused_name("taken-up").await;
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "parent", "uid": "old"});
+    let child = secret("child", json!({"ownerReferences": [owner]}), json!({}));
+    bench.put_backup("taken-up", &archive(&[config_map("src", "parent"), child]));
+    let spec = json!({"backupName": "taken-up", "namespaceMapping": {"src": target}});
+    // As far as the first attempt had come: its objects are there, their owners are not set yet.
+    bench.restore("rs-taken-up", spec.clone()).await;
+    let metadata =
+        json!({"name": "rs-taken-up", "namespace": "default", "annotations": {OWNER_REFERENCES: "remap"}});
+    bench.restore_as(metadata, spec).await;
+    let child = bench.get(&format!("/api/v1/namespaces/{target}/secrets/child")).await;
+    let parent = bench.config_map(&target, "parent").await;
+    assert_eq!(child["metadata"]["ownerReferences"][0]["uid"], parent["metadata"]["uid"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,7 +51,6 @@ use run::Run;
 use settings::Settings;
 use wishes::Wishes;
 
-pub use files::Error as FilesError;
 pub use source::Error as SourceError;
 pub use validate::{Facts, ModifierSource, NON_RESTORABLE, Validated, modifier_config_map, validate};
 
@@ -102,14 +101,12 @@ pub enum Error {
     Modifiers { name: String, reason: String },
     #[error("keeping the log failed")]
     Log(#[from] run_log::Error),
-    #[error(transparent)]
-    Files(#[from] FilesError),
     #[error("the restore was cancelled")]
     Cancelled,
 }
 
-/// Carries out a restore. Objects that fail are counted in the outcome; an error means that it could not be carried
-/// out, or that its files could not be written.
+/// Carries out a restore. Objects that fail, and files that can't be written, are counted in the outcome; an error means
+/// that it could not be carried out.
 pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     let RestoreRun { restore, backup, cluster, store, clock, progress, cancel } = restore_run;
     let home = restore.metadata.namespace.clone().unwrap_or_default();
@@ -181,8 +178,9 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     run.log.info("Restore completed", &[("items", &items.to_string())]);
     let finished = run.log.finish()?;
     let counts = finished.counts;
-    run.write_files(&store, finished).await?;
-    Ok(Outcome { warnings: counts.warnings, errors: counts.errors, items, hooks: run.hooks.counts() })
+    let unwritten = run.write_files(&store, finished).await;
+    let errors = counts.errors + unwritten;
+    Ok(Outcome { warnings: counts.warnings, errors, items, hooks: run.hooks.counts() })
 }
 
 /// The rules that the Restore names, read again: what was validated may have changed since.

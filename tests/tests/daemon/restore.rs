@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use futures::StreamExt;
 use holdfast_policy::velero::{Restore, RestorePhase, RestoreSpec, labels};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, PostParams, WatchEvent, WatchParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use pretty_assertions::assert_eq;
@@ -104,5 +105,59 @@ resourceModifierRules:
     }
     let namespaces = kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(home.testbed.client()?);
     assert!(namespaces.get_opt(&copy).await?.is_none());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_passes_finalizing_and_warnings_alone_do_not_fail_it() -> anyhow::Result<()> {
+    let home = Home::new("phases").await?;
+    let application = home.application("phases-app").await?;
+    let copy = format!("{application}-copy");
+    let _daemon = home.daemon(&[]).await?;
+    home.local_location().await?;
+    // What names its namespace is restored with a warning.
+    let settings =
+        serde_json::json!({"metadata": {"name": "host"}, "data": {"host": format!("db.{application}.svc")}});
+    home.config_maps(&application)?
+        .create(&PostParams::default(), &serde_json::from_value(settings)?)
+        .await?;
+    home.runs.backup("one", backup_of(&application), PATIENCE).await?;
+
+    let api = home.runs.api::<Restore>();
+    let version = api.list(&Default::default()).await?.metadata.resource_version.unwrap_or_default();
+    let mut changes = api.watch(&WatchParams::default(), &version).await?.boxed();
+    let spec = RestoreSpec {
+        backup_name: Some("one".to_owned()),
+        namespace_mapping: BTreeMap::from([(application.clone(), copy.clone())]),
+        ..RestoreSpec::default()
+    };
+    let restore = home.runs.restore("back", spec, PATIENCE).await?;
+    let mut phases = vec![RestorePhase::New];
+    while *phases.last().unwrap() != RestorePhase::Completed {
+        match tokio::time::timeout(PATIENCE, changes.next()).await?.unwrap()? {
+            WatchEvent::Added(seen) | WatchEvent::Modified(seen) => phases.push(seen.status_phase()),
+            WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) | WatchEvent::Error(_) => {}
+        }
+    }
+    phases.dedup();
+    assert_eq!(
+        phases,
+        [RestorePhase::New, RestorePhase::InProgress, RestorePhase::Finalizing, RestorePhase::Completed]
+    );
+    let status = restore.status;
+    assert_eq!((status.warnings, status.errors), (1, 0), "{status:?}");
+    let progress = status.progress.unwrap();
+    assert!(progress.total_items >= 3, "{progress:?}");
+    assert_eq!(progress.total_items, progress.items_restored);
+    let files: Vec<String> =
+        home.files()?.into_iter().filter(|file| file.starts_with("restores/back/")).collect();
+    let expected = [
+        "back-volumeinfo.json.gz",
+        "restore-back-itemoperations.json.gz",
+        "restore-back-logs.gz",
+        "restore-back-resource-list.json.gz",
+        "restore-back-results.gz",
+    ];
+    assert_eq!(files, expected.map(|name| format!("restores/back/{name}")));
     Ok(())
 }

@@ -2,17 +2,18 @@
 
 use bytes::Bytes;
 
+use super::item::with_causes;
 use super::run::Run;
 use crate::archive;
 use crate::engine::run_log::Finished;
 use crate::store::{self, BackupStore, RestoreFile};
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("packing file {file:?} of restore {restore} failed")]
-    Pack { restore: String, file: RestoreFile, source: archive::Error },
-    #[error("writing file {file:?} of restore {restore} failed")]
-    Write { restore: String, file: RestoreFile, source: store::Error },
+enum Error {
+    #[error("packing it failed")]
+    Pack(#[from] archive::Error),
+    #[error("writing it into the bucket failed")]
+    Write(#[from] store::Error),
 }
 
 impl Run {
@@ -28,24 +29,34 @@ impl Run {
         archive::gzip_json(&self.records.list(describe, &namespaces))
     }
 
-    pub(crate) async fn write_files(&self, store: &BackupStore, finished: Finished) -> Result<(), Error> {
-        let restore = &self.settings.restore;
-        let packed = |file, result: Result<Bytes, archive::Error>| {
-            result.map_err(|source| Error::Pack { restore: restore.clone(), file, source })
-        };
+    /// Gives the number of files that could not be written: the objects are restored all the same.
+    pub(crate) async fn write_files(&self, store: &BackupStore, finished: Finished) -> u64 {
         let nothing = || archive::gzip_json(&[(); 0]);
         let Finished { log_gz, results_gz, counts: _ } = finished;
         let files = [
-            (RestoreFile::Logs, log_gz),
-            (RestoreFile::Results, results_gz),
-            (RestoreFile::ResourceList, packed(RestoreFile::ResourceList, self.resource_list())?),
-            (RestoreFile::ItemOperations, packed(RestoreFile::ItemOperations, nothing())?),
-            (RestoreFile::VolumeInfo, packed(RestoreFile::VolumeInfo, nothing())?),
+            (RestoreFile::Logs, Ok(log_gz)),
+            (RestoreFile::Results, Ok(results_gz)),
+            (RestoreFile::ResourceList, self.resource_list()),
+            (RestoreFile::ItemOperations, nothing()),
+            (RestoreFile::VolumeInfo, nothing()),
         ];
+        let mut failures = 0;
         for (file, content) in files {
-            let written = store.put_restore_file(restore, file, content).await;
-            written.map_err(|source| Error::Write { restore: restore.clone(), file, source })?;
+            if let Err(error) = self.write_file(store, file, content).await {
+                failures += 1;
+                let (restore, error) = (&self.settings.restore, with_causes(&error));
+                tracing::error!(restore, ?file, error, "a file of the restore was not written");
+            }
         }
-        Ok(())
+        failures
+    }
+
+    async fn write_file(
+        &self,
+        store: &BackupStore,
+        file: RestoreFile,
+        content: Result<Bytes, archive::Error>,
+    ) -> Result<(), Error> {
+        Ok(store.put_restore_file(&self.settings.restore, file, content?).await?)
     }
 }

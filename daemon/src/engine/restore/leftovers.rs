@@ -234,12 +234,21 @@ fn mention<'a>(text: &'a str, name: &str, label: &str, path: &str) -> Option<Men
     })
 }
 
-/// `SERVICE.NAMESPACE.svc`, alone or in front of the cluster's domain.
+/// `SERVICE.NAMESPACE.svc`, alone or in front of the cluster's domain; `SERVICE.NAMESPACE` where a port or a scheme says
+/// that it is a host.
 fn is_host(before: &str, after: &str) -> bool {
-    let service =
-        before.strip_suffix('.').and_then(|before| before.as_bytes().last()).is_some_and(|it| is_label(*it));
-    let rest = after.strip_prefix(".svc");
-    service && rest.is_some_and(|rest| rest.as_bytes().first().is_none_or(|byte| !is_label(*byte)))
+    let Some(service) =
+        before.strip_suffix('.').filter(|it| it.as_bytes().last().is_some_and(|it| is_label(*it)))
+    else {
+        return false;
+    };
+    let ends = |rest: &str| rest.as_bytes().first().is_none_or(|byte| !is_label(*byte));
+    let port =
+        after.strip_prefix(':').is_some_and(|rest| rest.as_bytes().first().is_some_and(u8::is_ascii_digit));
+    let scheme =
+        service.trim_end_matches(|character: char| character.is_ascii_alphanumeric() || character == '-');
+    let by_scheme = scheme.ends_with("://") && (after.is_empty() || after.starts_with('/'));
+    after.strip_prefix(".svc").is_some_and(ends) || port || by_scheme
 }
 
 /// The host name around a place in the text.
@@ -302,7 +311,9 @@ mod tests {
         let data = json!({"data": {
             "url": "postgres://user:pw@db.shop.svc.cluster.local:5432/shop",
             "short": "http://web.shop.svc",
-            "other": "web.shopping.svc, web.blog.svc, web.eshop.svc, shop.svc, web.shop.svcs, web.shop.example.com",
+            "port": "--cache=redis.shop:6379",
+            "scheme": "http://web.shop/path",
+            "other": "my.shop, http://my.shop.example, a.shop:b, x@y.shop, web.shopping.svc, web.blog.svc, web.eshop.svc, shop.svc, web.shop.svcs, web.shop.example.com",
             "account": "system:serviceaccount:shop:robot",
             "group": "system:serviceaccounts:shop",
             "yaml": "kind: X\nmetadata:\n  namespace: \"shop\"\n",
@@ -313,6 +324,8 @@ mod tests {
             [
                 "data.account",
                 "data.group",
+                "data.port (redis.shop)",
+                "data.scheme (web.shop)",
                 "data.short (web.shop.svc)",
                 "data.url (db.shop.svc.cluster.local)",
                 "data.yaml",

@@ -338,6 +338,23 @@ mod tests {
     }
 
     #[test]
+    fn wrong_annotations_are_told() {
+        let mut restore = restore(json!({"backupName": "gold"}));
+        restore.metadata.annotations = Some([("holdfast.dev/owner-references", "keep")].map(owned).into());
+        let backups = [backup("gold", "2026-01-02T00:00:00Z", "Completed")];
+        let locations = [location("Available")];
+        let facts = Facts { backups: &backups, locations: &locations, modifiers: ModifierSource::NotNamed };
+        assert_eq!(
+            validate(&restore, facts).problems,
+            ["annotation holdfast.dev/owner-references is \"keep\", not remap or drop"]
+        );
+    }
+
+    fn owned((key, value): (&str, &str)) -> (String, String) {
+        (key.to_owned(), value.to_owned())
+    }
+
+    #[test]
     fn a_wrong_modifier_is_found_before_anything_is_created() {
         let backups = [backup("gold", "2026-01-02T00:00:00Z", "Completed")];
         let locations = [location("Available")];
