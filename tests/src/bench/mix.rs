@@ -1,6 +1,8 @@
 //! The objects of the benchmark: mostly ConfigMaps, then Secrets, Services, Deployments scaled to nothing and custom
 //! resources, of 1 to 1.5 KB each, over many namespaces. The same number always gives the same objects.
 
+use std::ops::Range;
+
 use anyhow::Context;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 use crate::fixtures::objects::ObjectWriter;
 use crate::testbed::Testbed;
 
-const OBJECTS_PER_NAMESPACE: usize = 500;
+pub(super) const OBJECTS_PER_NAMESPACE: usize = 500;
 const WORDS: [&str; 16] = [
     "anchor", "ballast", "capstan", "davit", "ensign", "fathom", "gunwale", "halyard", "inboard", "jib",
     "keel", "leeward", "mizzen", "nautical", "oakum", "painter",
@@ -54,8 +56,10 @@ impl Kind {
     }
 }
 
-pub(super) fn namespaces(objects: usize) -> Vec<String> {
-    (0..objects.div_ceil(OBJECTS_PER_NAMESPACE)).map(|number| format!("bench-{number:04}")).collect()
+/// The namespaces of the objects with these numbers.
+pub(super) fn namespaces(objects: Range<usize>) -> Vec<String> {
+    let numbers = objects.start / OBJECTS_PER_NAMESPACE..objects.end.div_ceil(OBJECTS_PER_NAMESPACE);
+    numbers.map(|number| format!("bench-{number:04}")).collect()
 }
 
 /// The object of this number: where to POST it, and its JSON.
@@ -78,6 +82,13 @@ pub(super) fn object(number: usize) -> (String, Vec<u8>) {
     };
     object[content.0] = content.1;
     (kind.namespaced_path(&namespace), object.to_string().into_bytes())
+}
+
+/// Where to GET the object of this number.
+pub(super) fn path(number: usize) -> String {
+    let kind = kind_of(number);
+    let namespace = format!("bench-{:04}", number / OBJECTS_PER_NAMESPACE);
+    format!("{}/{}-{number:06}", kind.namespaced_path(&namespace), kind.name.to_lowercase())
 }
 
 fn kind_of(number: usize) -> &'static Kind {

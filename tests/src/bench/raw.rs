@@ -1,5 +1,6 @@
 //! What a bare client gets out of the API server: POSTs with many in flight, and a paged LIST by one connection.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -12,15 +13,24 @@ use super::mix;
 use super::report::{Measurement, Step};
 use crate::testbed::Testbed;
 
-const IN_FLIGHT: usize = 32;
 const PAGE: usize = 500;
 /// For the controllers to follow the last POST.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-pub(super) async fn create(testbed: &Testbed, objects: usize) -> anyhow::Result<Measurement> {
+/// Creates the objects with these numbers, so many at a time.
+pub(super) async fn create(
+    testbed: &Testbed,
+    objects: Range<usize>,
+    in_flight: usize,
+) -> anyhow::Result<Measurement> {
     mix::install_definition(testbed).await?;
     let client = testbed.client()?;
-    for namespace in mix::namespaces(objects) {
+    let count = objects.len() as u64;
+    let known = get(&client, "/api/v1/namespaces").await?;
+    for namespace in mix::namespaces(objects.clone()) {
+        if known.contains(&format!(r#""name":"{namespace}""#)) {
+            continue;
+        }
         let body = format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{namespace}"}}}}"#);
         post(&client, "/api/v1/namespaces", body.into_bytes()).await?;
     }
@@ -29,7 +39,7 @@ pub(super) async fn create(testbed: &Testbed, objects: usize) -> anyhow::Result<
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let started = Instant::now();
-    stream::iter(0..objects)
+    stream::iter(objects)
         .map(|number| {
             let client = client.clone();
             async move {
@@ -37,10 +47,31 @@ pub(super) async fn create(testbed: &Testbed, objects: usize) -> anyhow::Result<
                 post(&client, &path, body).await
             }
         })
-        .buffer_unordered(IN_FLIGHT)
+        .buffer_unordered(in_flight)
         .try_collect::<()>()
         .await?;
-    Ok(Measurement { step: Step::RawPost, objects: objects as u64, elapsed: started.elapsed(), cost: None })
+    let elapsed = started.elapsed();
+    Ok(Measurement { step: Step::RawPost { in_flight }, objects: count, elapsed, cost: None })
+}
+
+/// Reads the objects with these numbers one by one, so many at a time.
+pub(super) async fn read(
+    testbed: &Testbed,
+    objects: Range<usize>,
+    in_flight: usize,
+) -> anyhow::Result<Measurement> {
+    let client = testbed.client()?;
+    let count = objects.len() as u64;
+    let paths: Vec<String> = objects.map(mix::path).collect();
+    get(&client, "/readyz").await.context("opening the connection")?;
+    let started = Instant::now();
+    stream::iter(&paths)
+        .map(|path| get(&client, path))
+        .buffer_unordered(in_flight)
+        .try_for_each(async |_| Ok(()))
+        .await?;
+    let elapsed = started.elapsed();
+    Ok(Measurement { step: Step::RawGet { in_flight }, objects: count, elapsed, cost: None })
 }
 
 /// Controllers answer Deployments with ReplicaSets and Services with slices; what they still do would be measured too.

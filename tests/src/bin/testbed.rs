@@ -46,21 +46,22 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
-    /// Measure backup and restore beside what the API server gives a bare client, or policies beside parsing YAML.
+    /// Measure backups and restores beside what the API server gives a bare client, and policies beside parsing YAML.
     Bench(Bench),
 }
 
 #[derive(Args)]
 struct Bench {
     /// What to measure.
-    #[arg(value_enum, default_value_t = Subject::Objects)]
+    #[arg(value_enum)]
     subject: Subject,
-    /// How many objects or documents of policies to measure with.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    objects: usize,
-    /// How many backups to measure a lifecycle with.
+    /// How many objects, documents of policies, or backups in a bucket to measure with [default: 70000 for `backup`,
+    /// 10000 otherwise].
+    #[arg(long, value_name = "N")]
+    objects: Option<usize>,
+    /// How many backups expire in a lifecycle.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
-    backups: usize,
+    expired: usize,
     /// How to print the figures.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -68,9 +69,11 @@ struct Bench {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Subject {
-    /// Backup and restore of many objects.
-    Objects,
-    /// What becomes of many backups: their expiry.
+    /// Backups of many objects, and many backups.
+    Backup,
+    /// A restore of many objects, where there are none and where there are all.
+    Restore,
+    /// Sync, schedules, expiry and rest beside many backups.
     Lifecycle,
     /// Checking and rendering documents of policies.
     Policies,
@@ -124,17 +127,22 @@ async fn measure(bench: Bench) -> anyhow::Result<String> {
     if cfg!(debug_assertions) {
         return Err(again_in_release());
     }
+    const MANY: usize = 10_000;
     let (table, json) = match bench.subject {
-        Subject::Objects => {
-            let report = bench::run(bench.objects).await?;
+        Subject::Backup => {
+            let report = bench::backup::run(bench.objects.unwrap_or(70_000)).await?;
+            (report.table(), report.json())
+        }
+        Subject::Restore => {
+            let report = bench::restore::run(bench.objects.unwrap_or(MANY)).await?;
             (report.table(), report.json())
         }
         Subject::Lifecycle => {
-            let figures = bench::lifecycle::run(bench.backups).await?;
+            let figures = bench::lifecycle::run(bench.objects.unwrap_or(MANY), bench.expired).await?;
             (figures.table(), figures.json())
         }
         Subject::Policies => {
-            let report = bench::policies::run(bench.objects).await?;
+            let report = bench::policies::run(bench.objects.unwrap_or(MANY)).await?;
             (report.table(), report.json())
         }
     };

@@ -84,7 +84,11 @@ enum Did {
 
 pub(super) async fn run(work: Work) -> Outcome {
     let started = (work.clock)();
-    Outcome { started, found: look(&work, started).await }
+    let since = tokio::time::Instant::now();
+    let found = look(&work, started).await;
+    let milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(location = work.location.name_any(), milliseconds, "looked for backups in the bucket");
+    Outcome { started, found }
 }
 
 async fn look(work: &Work, now: DateTime<Utc>) -> Result<Found, String> {

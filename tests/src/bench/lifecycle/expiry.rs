@@ -1,36 +1,23 @@
 //! Backups that have all expired: from a daemon that has just started until their resources and their files are gone.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
-use holdfast_policy::velero::{Backup, to_metadata_json};
+use holdfast_policy::velero::Backup;
 use kube::api::{ListParams, PostParams};
-use serde_json::json;
 
-use super::Row;
+use super::{Goal, Row, bucket};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::runs::Runs;
 use crate::testbed::Testbed;
 
 const NAMESPACE: &str = "velero";
 const BUCKET: &str = "bench";
-const CLUSTER: &str = "bench";
+const EXPIRED: &str = "2026-02-01T01:00:00Z";
 const IN_FLIGHT: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(50);
-/// What stands in a folder beside the record, as a backup without volumes leaves it.
-const FILES: [&str; 8] = [
-    ".tar.gz",
-    "-logs.gz",
-    "-results.gz",
-    "-resource-list.json.gz",
-    "-itemoperations.json.gz",
-    "-volumeinfo.json.gz",
-    "-volumesnapshots.json.gz",
-    "-podvolumebackups.json.gz",
-];
 
 pub(super) async fn measure(backups: usize) -> anyhow::Result<Row> {
     let storage = tempfile::tempdir().context("creating a folder for the bucket")?;
@@ -38,7 +25,7 @@ pub(super) async fn measure(backups: usize) -> anyhow::Result<Row> {
     let runs = Runs::in_namespace(testbed.client()?, NAMESPACE).await?;
     let options = || {
         let mut options = DaemonOptions::default();
-        options.arguments.push(format!("--cluster-name={CLUSTER}"));
+        options.arguments.push(format!("--cluster-name={}", bucket::CLUSTER));
         options
     };
     // For the definitions.
@@ -51,8 +38,8 @@ pub(super) async fn measure(backups: usize) -> anyhow::Result<Row> {
         .map(|number| {
             let (api, folder) = (api.clone(), folder.clone());
             async move {
-                let backup = expired(&format!("nightly-{number:05}"))?;
-                put(&folder, &backup)?;
+                let backup = bucket::ended(&format!("nightly-{number:05}"), EXPIRED)?;
+                bucket::put(&folder, &backup)?;
                 api.create(&PostParams::default(), &backup).await.context("creating a Backup")?;
                 anyhow::Ok(())
             }
@@ -75,38 +62,9 @@ pub(super) async fn measure(backups: usize) -> anyhow::Result<Row> {
     let elapsed = started.elapsed();
     Ok(Row {
         what: "expired backups gone (local)",
-        backups: backups as u64,
+        count: backups as u64,
         elapsed,
         cost: daemon.cost()?,
-        target: 50.0,
+        goal: Goal::PerSecond(50.0),
     })
-}
-
-fn expired(name: &str) -> anyhow::Result<Backup> {
-    let backup = json!({
-        "metadata": {"name": name, "annotations": {"holdfast.dev/cluster": CLUSTER}},
-        "spec": {"storageLocation": "default", "includedNamespaces": ["shop"]},
-        "status": {
-            "phase": "Completed", "startTimestamp": "2026-01-01T01:00:00Z", "expiration": "2026-02-01T01:00:00Z",
-        },
-    });
-    Ok(serde_json::from_value(backup)?)
-}
-
-fn put(folder: &Path, backup: &Backup) -> anyhow::Result<()> {
-    let name = backup.metadata.name.as_deref().unwrap_or_default();
-    let folder = folder.join(name);
-    std::fs::create_dir_all(&folder)?;
-    for ending in FILES {
-        let content = match ending {
-            "-resource-list.json.gz" => holdfast::archive::gzip_json(&json!({"v1/ConfigMap": ["shop/a"]}))?,
-            "-itemoperations.json.gz" | "-volumeinfo.json.gz" => holdfast::archive::gzip_json(&json!([]))?,
-            "-volumesnapshots.json.gz" | "-podvolumebackups.json.gz" => {
-                holdfast::archive::gzip_json(&json!(null))?
-            }
-            _ => vec![b'x'; 4096].into(),
-        };
-        std::fs::write(folder.join(format!("{name}{ending}")), content)?;
-    }
-    Ok(std::fs::write(folder.join("velero-backup.json"), to_metadata_json(backup))?)
 }
