@@ -12,6 +12,7 @@ pub mod download_request;
 pub mod events;
 pub mod foreign_server;
 pub mod gc;
+pub mod kept;
 pub mod leader;
 pub mod location;
 pub mod restore;

@@ -35,6 +35,13 @@ pub const SUSPECT: &str = "holdfast.dev/suspect";
 /// Annotation of Backups: why it stays, whatever the clock and the keep rules say.
 pub const HOLD: &str = "holdfast.dev/hold";
 
+/// Annotation of Backups that a Schedule made: the instant at which that run was due. It tells which runs have been made
+/// when the daemon ended between making one and noting it in the Schedule.
+pub const SCHEDULED_AT: &str = "holdfast.dev/scheduled-at";
+/// Annotation of Backups that were brought in from a bucket and whose PodVolumeBackups were not, not all of them: a
+/// daemon that ends in between goes on there.
+pub const IMPORTING: &str = "holdfast.dev/importing";
+
 /// Annotation of Backups: how many bytes the archive has, for metrics after a restart.
 pub const ARCHIVE_BYTES: &str = "holdfast.dev/archive-bytes";
 
@@ -95,9 +102,9 @@ impl ScheduleRules {
     }
 }
 
-/// The retention rules that annotations carry.
-pub fn retention(annotations: &BTreeMap<String, String>) -> Result<Option<Retention>, serde_json::Error> {
-    annotations.get(RETENTION).map(|text| serde_json::from_str(text)).transpose()
+/// The rules that the value of [`RETENTION`] says.
+pub fn retention(text: &str) -> Result<Retention, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 /// What a restore calls differently, as far as Velero's spec has no field for it.
@@ -161,7 +168,7 @@ mod tests {
                 ("holdfast.dev/retention", r#"{"daily":7,"keepFailed":"1m0s"}"#),
             ]
         );
-        assert_eq!(retention(&annotations).unwrap(), rules.retention);
+        assert_eq!(Some(retention(&annotations[RETENTION]).unwrap()), rules.retention);
     }
 
     #[test]

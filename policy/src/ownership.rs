@@ -34,17 +34,25 @@ pub fn owner(
     location: Option<&BTreeMap<String, String>>,
     this_cluster: &str,
 ) -> Owner {
-    let value = |annotations: Option<&BTreeMap<String, String>>, key: &str| {
-        let value = annotations.and_then(|annotations| annotations.get(key));
-        value.filter(|value| !value.is_empty()).cloned()
+    let cluster = backup.and_then(|annotations| annotations.get(CLUSTER));
+    owner_by_cluster(cluster.map(String::as_str), location, this_cluster)
+}
+
+/// The owner of a backup that names this cluster, in a location with these annotations.
+pub fn owner_by_cluster(
+    cluster: Option<&str>,
+    location: Option<&BTreeMap<String, String>>,
+    this_cluster: &str,
+) -> Owner {
+    let value = |key: &str| {
+        let value = location.and_then(|annotations| annotations.get(key)).map(String::as_str);
+        value.filter(|value| !value.is_empty())
     };
-    match value(backup, CLUSTER) {
+    match cluster.filter(|cluster| !cluster.is_empty()) {
         Some(cluster) if cluster == this_cluster => Owner::ThisCluster,
-        Some(cluster) if value(location, TAKE_OVER).as_ref() == Some(&cluster) => Owner::ThisCluster,
-        Some(cluster) => Owner::Other(cluster),
-        None if value(location, ADOPTED_BY).is_some_and(|cluster| cluster == this_cluster) => {
-            Owner::Nobody(Location::Adopted)
-        }
+        Some(cluster) if value(TAKE_OVER) == Some(cluster) => Owner::ThisCluster,
+        Some(cluster) => Owner::Other(cluster.to_owned()),
+        None if value(ADOPTED_BY) == Some(this_cluster) => Owner::Nobody(Location::Adopted),
         None => Owner::Nobody(Location::NotAdopted),
     }
 }

@@ -11,6 +11,7 @@
 mod backup;
 mod backup_repository;
 mod backup_storage_location;
+mod backup_summary;
 mod crds;
 mod data_download;
 mod data_path;
@@ -44,6 +45,7 @@ pub use backup_storage_location::{
     AccessMode, BackupStorageLocation, BackupStorageLocationSpec, BackupStorageLocationStatus, LocationPhase,
     ObjectStorageLocation,
 };
+pub use backup_summary::{BackupSummary, Mark, Summarized};
 pub use crds::{crd_yaml, crds, crds_yaml};
 pub use data_download::{DataDownload, DataDownloadSpec, DataDownloadStatus, TargetVolumeSpec};
 pub use data_path::{DataPathPhase, DataPathProgress, NodeOs, UploaderType};

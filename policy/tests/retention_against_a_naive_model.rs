@@ -134,7 +134,7 @@ proptest! {
                 .expect("it is a Backup")
             })
             .collect();
-        let subjects: Vec<Subject<'_>> =
+        let subjects: Vec<Subject<'_, Backup>> =
             all.iter().map(|backup| Subject { backup, owner: Owner::ThisCluster }).collect();
         let judgements = judge(&subjects, &[], now());
         let is_suspect = |index: usize| judgements[index].suspect.is_some();

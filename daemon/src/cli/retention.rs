@@ -101,7 +101,7 @@ fn of_policies(paths: &[PathBuf], namespace: &str) -> Result<Option<Vec<Schedule
 
 fn judged(objects: &Objects, at: DateTime<Utc>) -> Vec<Line<'_>> {
     let Objects { backups, schedules, locations, cluster_name } = objects;
-    let subjects: Vec<Subject<'_>> = backups
+    let subjects: Vec<Subject<'_, Backup>> = backups
         .iter()
         .map(|backup| Subject {
             backup,

@@ -121,7 +121,7 @@ impl Controller {
                 }
             }
         }
-        told.retain(|name, _| self.backups.get(name).is_some());
+        told.retain(|name, _| self.backups.has(name));
         next
     }
 }

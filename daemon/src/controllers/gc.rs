@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use holdfast_policy::duration::GoDuration;
 use holdfast_policy::velero;
-use kube::ResourceExt;
+use holdfast_policy::velero::Summarized;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -81,7 +81,7 @@ impl Controller {
         let mut next = None;
         let mut acts = Vec::new();
         for step in decide::decide(&observe::observe(self), now) {
-            let name = step.backup.name_any();
+            let name = step.backup.name().to_owned();
             if let Some(until) = backoff.held(&name, now) {
                 next = earlier(next, Some(until));
                 continue;
@@ -92,9 +92,9 @@ impl Controller {
                 acts.push(step);
             }
         }
-        told.retain(|name, _| self.backups.get(name).is_some());
+        told.retain(|name, _| self.backups.has(name));
         let outcomes: Vec<(String, Result<(), act::Error>)> = stream::iter(acts)
-            .map(async |step: Step| (step.backup.name_any(), act::act(self, step).await))
+            .map(async |step: Step| (step.backup.name().to_owned(), act::act(self, step).await))
             .buffer_unordered(ACTS_AT_A_TIME)
             .collect()
             .await;

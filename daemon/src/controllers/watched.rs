@@ -4,24 +4,24 @@
 //! ourselves: a decision on a copy that lags behind would act twice. An object that can't be read as its kind is left
 //! out and logged; the others go on. What to do with the objects is left to the controllers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::{Api, ResourceExt};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
+use super::kept::{Kept, version_of};
 use super::wake::Wake;
+
+pub use super::kept::Record;
 
 /// The name under which the API server lists our writes in `managedFields`.
 pub const FIELD_MANAGER: &str = "holdfast";
@@ -52,31 +52,6 @@ impl Error {
     }
 }
 
-/// A kind of object that is namespaced and known at compile time.
-pub trait Record:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<K> Record for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + Sync
-        + 'static
-{
-}
-
 /// Sees what the API server says, object by object and with `managedFields`, for those who need more than snapshots.
 pub trait Observer<K>: Debug + Send + Sync {
     fn see(&self, seen: Seen<'_, K>);
@@ -95,7 +70,7 @@ pub enum Seen<'a, K> {
 
 /// The watched objects of one kind.
 #[derive(Debug)]
-pub struct Watched<K> {
+pub struct Watched<K: Record> {
     api: Api<K>,
     guarded: Api<DeserializeGuard<K>>,
     copy: Mutex<Copy<K>>,
@@ -105,8 +80,8 @@ pub struct Watched<K> {
 }
 
 #[derive(Debug)]
-struct Copy<K> {
-    objects: HashMap<String, Arc<K>>,
+struct Copy<K: Record> {
+    objects: BTreeMap<String, K::Kept>,
     /// The newest resource version the watch has shown: what is absent at or below it is gone.
     seen: u128,
     /// A list under way, after which it takes the place of `objects`.
@@ -114,10 +89,10 @@ struct Copy<K> {
 }
 
 #[derive(Debug)]
-struct Listing<K> {
-    listed: HashMap<String, Arc<K>>,
+struct Listing<K: Record> {
+    listed: BTreeMap<String, K::Kept>,
     /// What we wrote since the list began: the list may not show it yet.
-    written: HashMap<String, Arc<K>>,
+    written: BTreeMap<String, K::Kept>,
 }
 
 /// What a watch event or the answer to a write did to the copy.
@@ -132,7 +107,7 @@ impl<K: Record> Watched<K> {
         Watched {
             api: Api::namespaced(client.clone(), namespace),
             guarded: Api::namespaced(client.clone(), namespace),
-            copy: Mutex::new(Copy { objects: HashMap::new(), seen: 0, listing: None }),
+            copy: Mutex::new(Copy { objects: BTreeMap::new(), seen: 0, listing: None }),
             filled: watch::Sender::new(false),
             listeners: Mutex::new(Vec::new()),
             observers: Vec::new(),
@@ -174,14 +149,18 @@ impl<K: Record> Watched<K> {
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<K>> {
-        lock(&self.copy).objects.get(name).cloned()
+        let kept = lock(&self.copy).objects.get(name).cloned();
+        kept.map(|kept| kept.whole())
     }
 
-    /// All objects, in the order of their names.
-    pub fn all(&self) -> Vec<Arc<K>> {
-        let mut all: Vec<Arc<K>> = lock(&self.copy).objects.values().cloned().collect();
-        all.sort_by(|one, other| one.meta().name.cmp(&other.meta().name));
-        all
+    /// Whether there is one of this name.
+    pub fn has(&self, name: &str) -> bool {
+        lock(&self.copy).objects.contains_key(name)
+    }
+
+    /// A glance at every object, in the order of their names.
+    pub fn all(&self) -> Vec<<K::Kept as Kept<K>>::Glance> {
+        lock(&self.copy).objects.values().map(Kept::glance).collect()
     }
 
     /// Asks the API server, for the rare question that the copy may not answer yet.
@@ -275,18 +254,18 @@ impl<K: Record> Watched<K> {
 
     fn write_through(&self, mut object: K) -> Arc<K> {
         object.managed_fields_mut().clear();
-        let object = Arc::new(object);
-        if lock(&self.copy).wrote(object.clone()) == Change::Changed {
+        let (name, kept) = (object.name_any(), K::Kept::keep(object.clone()));
+        if lock(&self.copy).wrote(name, kept) == Change::Changed {
             self.ring();
         }
-        object
+        Arc::new(object)
     }
 
     /// Takes an object out of the copy that the API server has said is gone, ahead of the watch.
     fn forget(&self, object: &K) {
         let mut copy = lock(&self.copy);
         let name = object.name_any();
-        if copy.objects.get(&name).is_some_and(|held| held.meta().uid == object.meta().uid) {
+        if copy.objects.get(&name).is_some_and(|held| held.uid() == object.meta().uid.as_deref()) {
             copy.objects.remove(&name);
             drop(copy);
             self.ring();
@@ -321,8 +300,9 @@ impl<K: Record> Watched<K> {
     }
 
     fn ring(&self) {
+        let objects = lock(&self.copy).objects.len();
         for listener in lock(&self.listeners).iter() {
-            listener.ring();
+            listener.ring_among(objects);
         }
     }
 }
@@ -331,7 +311,7 @@ impl<K: Record> Copy<K> {
     fn notice(&mut self, event: Event<DeserializeGuard<K>>) -> Change {
         match event {
             Event::Init => {
-                self.listing = Some(Listing { listed: HashMap::new(), written: HashMap::new() });
+                self.listing = Some(Listing { listed: BTreeMap::new(), written: BTreeMap::new() });
                 Change::Unchanged
             }
             Event::InitApply(guard) => {
@@ -347,8 +327,7 @@ impl<K: Record> Copy<K> {
                     return Change::Unchanged;
                 };
                 for (name, object) in written {
-                    let version = resource_version(object.as_ref());
-                    if listed.get(&name).is_none_or(|listed| resource_version(listed.as_ref()) < version) {
+                    if listed.get(&name).is_none_or(|listed| listed.version() < object.version()) {
                         listed.insert(name, object);
                     }
                 }
@@ -358,7 +337,7 @@ impl<K: Record> Copy<K> {
             Event::Apply(guard) => {
                 let (name, version, object) = open(guard);
                 self.seen = self.seen.max(version);
-                if self.objects.get(&name).is_some_and(|held| resource_version(held.as_ref()) >= version) {
+                if self.objects.get(&name).is_some_and(|held| held.version() >= version) {
                     return Change::Unchanged;
                 }
                 match object {
@@ -370,7 +349,7 @@ impl<K: Record> Copy<K> {
             Event::Delete(guard) => {
                 let (name, version, _) = open(guard);
                 self.seen = self.seen.max(version);
-                if self.objects.get(&name).is_some_and(|held| resource_version(held.as_ref()) > version) {
+                if self.objects.get(&name).is_some_and(|held| held.version() > version) {
                     return Change::Unchanged;
                 }
                 self.objects.remove(&name);
@@ -379,14 +358,13 @@ impl<K: Record> Copy<K> {
         }
     }
 
-    fn wrote(&mut self, object: Arc<K>) -> Change {
-        let name = object.name_any();
-        let version = resource_version(object.as_ref());
+    fn wrote(&mut self, name: String, object: K::Kept) -> Change {
+        let version = object.version();
         if let Some(listing) = &mut self.listing {
             listing.written.insert(name.clone(), object.clone());
         }
         let newest = match self.objects.get(&name) {
-            Some(held) => resource_version(held.as_ref()),
+            Some(held) => held.version(),
             // Absent although the watch is past our write: deleted since.
             None => self.seen,
         };
@@ -398,11 +376,12 @@ impl<K: Record> Copy<K> {
     }
 }
 
-fn open<K: Record>(guard: DeserializeGuard<K>) -> (String, u128, Option<Arc<K>>) {
+fn open<K: Record>(guard: DeserializeGuard<K>) -> (String, u128, Option<K::Kept>) {
     match guard.0 {
         Ok(mut object) => {
             object.managed_fields_mut().clear();
-            (object.name_any(), resource_version(&object), Some(Arc::new(object)))
+            let (name, version) = (object.name_any(), version_of(&object));
+            (name, version, Some(K::Kept::keep(object)))
         }
         Err(invalid) => {
             let name = invalid.metadata.name.clone().unwrap_or_default();
@@ -416,11 +395,6 @@ fn open<K: Record>(guard: DeserializeGuard<K>) -> (String, u128, Option<Arc<K>>)
             (name, version.unwrap_or_default(), None)
         }
     }
-}
-
-/// Resource versions of one kind are decimal numbers that rise (promised since Kubernetes 1.35, and true before).
-fn resource_version<K: Record>(object: &K) -> u128 {
-    object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// The JSON merge patch from `before` to `after`; nothing where they are equal.
@@ -477,15 +451,12 @@ mod tests {
     }
 
     fn copy() -> Copy<ConfigMap> {
-        Copy { objects: HashMap::new(), seen: 0, listing: None }
+        Copy { objects: BTreeMap::new(), seen: 0, listing: None }
     }
 
     fn content(copy: &Copy<ConfigMap>) -> Vec<(String, u128)> {
-        let mut content: Vec<_> = copy
-            .objects
-            .values()
-            .map(|object| (object.name_any(), resource_version(object.as_ref())))
-            .collect();
+        let mut content: Vec<_> =
+            copy.objects.values().map(|object| (object.name_any(), object.version())).collect();
         content.sort();
         content
     }
@@ -494,7 +465,7 @@ mod tests {
     fn an_older_watch_event_does_not_undo_our_own_write() {
         let mut copy = copy();
         copy.notice(Event::Apply(guarded("a", 5)));
-        assert_eq!(copy.wrote(Arc::new(object("a", 9))), Change::Changed);
+        assert_eq!(copy.wrote("a".to_owned(), Arc::new(object("a", 9))), Change::Changed);
         assert_eq!(copy.notice(Event::Apply(guarded("a", 7))), Change::Unchanged);
         assert_eq!(content(&copy), [("a".to_owned(), 9)]);
     }
@@ -504,7 +475,7 @@ mod tests {
         let mut copy = copy();
         copy.notice(Event::Apply(guarded("a", 5)));
         copy.notice(Event::Delete(guarded("a", 8)));
-        assert_eq!(copy.wrote(Arc::new(object("a", 7))), Change::Unchanged);
+        assert_eq!(copy.wrote("a".to_owned(), Arc::new(object("a", 7))), Change::Unchanged);
         assert_eq!(content(&copy), []);
     }
 
@@ -526,10 +497,10 @@ mod tests {
         let mut copy = copy();
         copy.notice(Event::Apply(guarded("gone", 3)));
         copy.notice(Event::Apply(guarded("kept", 4)));
-        copy.wrote(Arc::new(object("written-before-and-gone", 6)));
+        copy.wrote("written-before-and-gone".to_owned(), Arc::new(object("written-before-and-gone", 6)));
         copy.notice(Event::Init);
         copy.notice(Event::InitApply(guarded("kept", 4)));
-        copy.wrote(Arc::new(object("fresh", 12)));
+        copy.wrote("fresh".to_owned(), Arc::new(object("fresh", 12)));
         copy.notice(Event::InitDone);
         assert_eq!(content(&copy), [("fresh".to_owned(), 12), ("kept".to_owned(), 4)]);
     }

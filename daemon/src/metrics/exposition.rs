@@ -259,7 +259,7 @@ mod tests {
             );
             let figures = Figures::default();
             figures.ledger().see_backup(&Seen::Listed(backup.as_ref()));
-            let backups = [backup];
+            let backups = [Arc::new(velero::BackupSummary::of(&backup))];
             let mut latest = latest(&backups);
             let series = |schedule: &str, latest: Option<Latest>| Series {
                 schedule: schedule.to_owned(),

@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use holdfast_policy::annotations::ARCHIVE_BYTES;
-use holdfast_policy::time::to_chrono;
-use holdfast_policy::velero::{Backup, BackupPhase};
-
-use super::ledger::schedule_of;
+use holdfast_policy::velero::{BackupPhase, BackupSummary, Mark, Summarized};
 
 /// The newest backups of one schedule.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,11 +33,11 @@ pub(super) struct Good {
 }
 
 /// By schedule.
-pub(super) fn latest(backups: &[Arc<Backup>]) -> BTreeMap<&str, Latest> {
+pub(super) fn latest(backups: &[Arc<BackupSummary>]) -> BTreeMap<&str, Latest> {
     let mut found: BTreeMap<&str, Latest> = BTreeMap::new();
     for backup in backups {
         let Some(ended) = ended(backup) else { continue };
-        let latest = found.entry(schedule_of(backup)).or_default();
+        let latest = found.entry(backup.mark(Mark::Schedule).unwrap_or_default()).or_default();
         if latest.ended.is_none_or(|newest| newest.created <= ended.created) {
             latest.ended = Some(ended);
         }
@@ -54,8 +50,8 @@ pub(super) fn latest(backups: &[Arc<Backup>]) -> BTreeMap<&str, Latest> {
     found
 }
 
-fn ended(backup: &Backup) -> Option<Ended> {
-    let phase = backup.status_phase();
+fn ended(backup: &BackupSummary) -> Option<Ended> {
+    let phase = backup.phase();
     match phase {
         BackupPhase::Completed
         | BackupPhase::PartiallyFailed
@@ -73,29 +69,18 @@ fn ended(backup: &Backup) -> Option<Ended> {
     }
     Some(Ended {
         // A backup that was found in a bucket is younger as an object than as a backup.
-        created: backup
-            .status
-            .start_timestamp
-            .as_ref()
-            .or(backup.metadata.creation_timestamp.as_ref())
-            .map(to_chrono),
+        created: backup.started(),
         phase,
-        items: backup.status.progress.map_or(0, |progress| progress.total_items),
-        errors: backup.status.errors,
-        archive_bytes: backup
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.get(ARCHIVE_BYTES)?.parse().ok()),
+        items: backup.total_items(),
+        errors: backup.errors(),
+        archive_bytes: backup.mark(Mark::ArchiveBytes).and_then(|text| text.parse().ok()),
     })
 }
 
-fn good(backup: &Backup) -> Option<Good> {
-    let completed = to_chrono(backup.status.completion_timestamp.as_ref()?);
-    (backup.status_phase() == BackupPhase::Completed).then(|| Good {
-        recovery_point: backup.status.start_timestamp.as_ref().map_or(completed, to_chrono),
-        completed,
-    })
+fn good(backup: &BackupSummary) -> Option<Good> {
+    let completed = backup.completed()?;
+    (backup.phase() == BackupPhase::Completed)
+        .then(|| Good { recovery_point: backup.began().unwrap_or(completed), completed })
 }
 
 #[cfg(test)]
@@ -104,17 +89,15 @@ mod tests {
 
     use super::*;
 
-    fn backup(name: &str, status: Value) -> Arc<Backup> {
-        Arc::new(
-            serde_json::from_value(json!({
-                "metadata": {
-                    "name": name, "labels": {"velero.io/schedule-name": "nightly"},
-                    "creationTimestamp": "2026-11-23T23:00:00Z",
-                },
-                "status": status,
-            }))
-            .unwrap(),
-        )
+    fn backup(name: &str, status: Value) -> Arc<BackupSummary> {
+        let backup = serde_json::from_value(json!({
+            "metadata": {
+                "name": name, "labels": {"velero.io/schedule-name": "nightly"},
+                "creationTimestamp": "2026-11-23T23:00:00Z",
+            },
+            "status": status,
+        }));
+        Arc::new(BackupSummary::of(&backup.unwrap()))
     }
 
     #[test]

@@ -6,12 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::{Candidate, Reason, Rule, State, Verdict, decide};
-use crate::annotations::{self, HOLD, RETENTION, SUSPECT, TIME_ZONE};
+use crate::annotations;
 use crate::cron;
 use crate::model::Retention;
 use crate::ownership::{Location, Owner};
-use crate::time::to_chrono;
-use crate::velero::{Backup, BackupPhase, Schedule, labels};
+use crate::velero::{BackupPhase, Mark, Schedule, Summarized};
 
 /// A backup that `minimumGood` keeps gets this much more time ...
 const MORE_TIME: TimeDelta = TimeDelta::hours(24);
@@ -20,8 +19,8 @@ const LITTLE_TIME: TimeDelta = TimeDelta::hours(1);
 
 /// A backup to be judged.
 #[derive(Clone, Debug)]
-pub struct Subject<'a> {
-    pub backup: &'a Backup,
+pub struct Subject<'a, B> {
+    pub backup: &'a B,
     pub owner: Owner,
 }
 
@@ -40,7 +39,11 @@ pub struct Judgement {
 ///
 /// The rules and the zone are those of the Schedule, where it is there, and otherwise those that the newest backup
 /// carries. A rule deletes only backups that carry rules; `minimumGood` keeps the others too.
-pub fn judge(subjects: &[Subject<'_>], schedules: &[&Schedule], now: DateTime<Utc>) -> Vec<Judgement> {
+pub fn judge<B: Summarized>(
+    subjects: &[Subject<'_, B>],
+    schedules: &[&Schedule],
+    now: DateTime<Utc>,
+) -> Vec<Judgement> {
     let schedules: HashMap<&str, &Schedule> = schedules
         .iter()
         .filter_map(|schedule| Some((schedule.metadata.name.as_deref()?, *schedule)))
@@ -48,7 +51,7 @@ pub fn judge(subjects: &[Subject<'_>], schedules: &[&Schedule], now: DateTime<Ut
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut judgements: Vec<Judgement> = subjects.iter().map(|subject| by_ttl_alone(subject, now)).collect();
     for (index, subject) in subjects.iter().enumerate() {
-        let schedule = label(subject.backup, labels::SCHEDULE_NAME);
+        let schedule = subject.backup.mark(Mark::Schedule).filter(|name| !name.is_empty());
         if let Some(schedule) = schedule.filter(|_| subject.owner.is_ours()) {
             groups.entry(schedule).or_default().push(index);
         }
@@ -56,9 +59,9 @@ pub fn judge(subjects: &[Subject<'_>], schedules: &[&Schedule], now: DateTime<Ut
     for (schedule, mut members) in groups {
         members.sort_by_key(|index| {
             let backup = subjects[*index].backup;
-            (started(backup), backup.metadata.name.as_deref())
+            (backup.started(), backup.name())
         });
-        let members: Vec<(usize, &Backup)> =
+        let members: Vec<(usize, &B)> =
             members.into_iter().map(|index| (index, subjects[index].backup)).collect();
         judge_group(schedules.get(schedule).copied(), &members, &mut judgements, now);
     }
@@ -66,9 +69,9 @@ pub fn judge(subjects: &[Subject<'_>], schedules: &[&Schedule], now: DateTime<Ut
 }
 
 /// `members` are sorted, the oldest first.
-fn judge_group(
+fn judge_group<B: Summarized>(
     schedule: Option<&Schedule>,
-    members: &[(usize, &Backup)],
+    members: &[(usize, &B)],
     judgements: &mut [Judgement],
     now: DateTime<Utc>,
 ) {
@@ -92,11 +95,11 @@ fn judge_group(
         }
     };
     // What is being deleted takes nobody's place.
-    let counted: Vec<(usize, &Backup, Candidate)> = members
+    let counted: Vec<(usize, &B, Candidate)> = members
         .iter()
         .zip(&suspects)
-        .filter(|((_, backup), _)| backup.status_phase() != BackupPhase::Deleting)
-        .map(|((index, backup), suspect)| (*index, *backup, candidate(backup, suspect.is_some())))
+        .filter(|((_, backup), _)| backup.phase() != BackupPhase::Deleting)
+        .map(|((index, backup), suspect)| (*index, *backup, candidate(*backup, suspect.is_some())))
         .collect();
     let candidates: Vec<Candidate> = counted.iter().map(|(_, _, candidate)| candidate.clone()).collect();
     for ((index, backup, _), verdict) in counted.into_iter().zip(decide(&candidates, &rules, zone, now)) {
@@ -109,23 +112,20 @@ fn judge_group(
 
 /// One verdict of the keep rules' and the ttl's, and the expiration that makes it hold.
 fn combine(
-    backup: &Backup,
+    backup: &impl Summarized,
     by_rules: Verdict,
     by_ttl: Verdict,
     now: DateTime<Utc>,
 ) -> (Verdict, Option<DateTime<Utc>>) {
-    if let Some(why) = annotation(backup, HOLD) {
+    if let Some(why) = backup.mark(Mark::Hold) {
         return (Verdict::Keep(vec![Reason::Held(why.to_owned())]), None);
     }
     match (by_rules, by_ttl) {
-        (Verdict::Delete(rule), _) if annotation(backup, RETENTION).is_some() => {
-            (Verdict::Delete(rule), None)
-        }
+        (Verdict::Delete(rule), _) if backup.mark(Mark::Retention).is_some() => (Verdict::Delete(rule), None),
         (Verdict::Delete(_), by_ttl) => (by_ttl, None),
         (Verdict::Keep(reasons), by_ttl) => {
             let is_needed = reasons.iter().any(|reason| matches!(reason, Reason::MinimumGood(_)));
-            let little =
-                backup.status.expiration.as_ref().is_some_and(|at| to_chrono(at) < now + LITTLE_TIME);
+            let little = backup.expiration().is_some_and(|at| at < now + LITTLE_TIME);
             match by_ttl {
                 Verdict::Delete(rule) if !is_needed => (Verdict::Delete(rule), None),
                 Verdict::Delete(_) | Verdict::Keep(_) => {
@@ -137,22 +137,20 @@ fn combine(
     }
 }
 
-fn by_ttl_alone(subject: &Subject<'_>, now: DateTime<Utc>) -> Judgement {
+fn by_ttl_alone<B: Summarized>(subject: &Subject<'_, B>, now: DateTime<Utc>) -> Judgement {
     let Subject { backup, owner } = subject;
-    let expiration = backup.status.expiration.as_ref().map(to_chrono);
+    let expiration = backup.expiration();
     let is_over = expiration.is_some_and(|at| at <= now);
     let keep = |reason| Verdict::Keep(vec![reason]);
     let verdict = match owner {
         Owner::Other(cluster) => keep(Reason::OtherCluster(cluster.clone())),
         Owner::Nobody(Location::NotAdopted) => keep(Reason::NotAdopted),
         Owner::ThisCluster | Owner::Nobody(Location::Adopted) => {
-            match (state(backup.status_phase()), annotation(backup, HOLD)) {
+            match (state(backup.phase()), backup.mark(Mark::Hold)) {
                 (State::Unfinished, _) => keep(Reason::Unfinished),
                 // Nothing holds what has begun to go.
-                (_, _) if backup.status_phase() == BackupPhase::Deleting && is_over => {
-                    Verdict::Delete(Rule::Ttl)
-                }
-                (_, _) if backup.status_phase() == BackupPhase::Deleting => keep(Reason::BeingDeleted),
+                (_, _) if backup.phase() == BackupPhase::Deleting && is_over => Verdict::Delete(Rule::Ttl),
+                (_, _) if backup.phase() == BackupPhase::Deleting => keep(Reason::BeingDeleted),
                 (_, Some(why)) => keep(Reason::Held(why.to_owned())),
                 (_, None) if is_over => Verdict::Delete(Rule::Ttl),
                 (_, None) => keep(expiration.map_or(Reason::NoTtl, Reason::Ttl)),
@@ -162,23 +160,24 @@ fn by_ttl_alone(subject: &Subject<'_>, now: DateTime<Utc>) -> Judgement {
     Judgement { verdict, suspect: None, expiration: None }
 }
 
-fn rules(
+fn rules<B: Summarized>(
     schedule: Option<&Schedule>,
-    members: &[(usize, &Backup)],
+    members: &[(usize, &B)],
 ) -> Result<Option<(Retention, Tz)>, String> {
-    let (annotations, zone) = match schedule {
+    let (text, zone) = match schedule {
         Some(schedule) => {
             let zone = cron::Schedule::parse(&schedule.spec.schedule, None);
-            (schedule.metadata.annotations.as_ref(), zone.map_or(Tz::UTC, |cron| cron.zone()))
+            let text = schedule.metadata.annotations.as_ref().and_then(|map| map.get(annotations::RETENTION));
+            (text.map(String::as_str), zone.map_or(Tz::UTC, |cron| cron.zone()))
         }
         None => {
-            let newest = members.iter().rev().find(|(_, backup)| annotation(backup, RETENTION).is_some());
+            let newest = members.iter().rev().find(|(_, backup)| backup.mark(Mark::Retention).is_some());
             let Some((_, backup)) = newest else { return Ok(None) };
-            let zone = annotation(backup, TIME_ZONE).map_or(Ok(Tz::UTC), cron::zone);
-            (backup.metadata.annotations.as_ref(), zone.map_err(|error| error.to_string())?)
+            let zone = backup.mark(Mark::TimeZone).map_or(Ok(Tz::UTC), cron::zone);
+            (backup.mark(Mark::Retention), zone.map_err(|error| error.to_string())?)
         }
     };
-    let rules = annotations.map_or(Ok(None), annotations::retention).map_err(|error| error.to_string())?;
+    let rules = text.map(annotations::retention).transpose().map_err(|error| error.to_string())?;
     Ok(rules.map(|rules| (rules, zone)))
 }
 
@@ -189,12 +188,12 @@ enum Suspect {
 }
 
 /// A backup with less than half of the objects of the one before it.
-fn suspects(members: &[(usize, &Backup)]) -> Vec<Option<Suspect>> {
-    let mut before: Option<(&Backup, i64)> = None;
+fn suspects<B: Summarized>(members: &[(usize, &B)]) -> Vec<Option<Suspect>> {
+    let mut before: Option<(&B, i64)> = None;
     members
         .iter()
         .map(|(_, backup)| {
-            let (is_completed, is_ended) = match backup.status_phase() {
+            let (is_completed, is_ended) = match backup.phase() {
                 BackupPhase::Completed => (true, true),
                 BackupPhase::PartiallyFailed => (false, true),
                 BackupPhase::New
@@ -209,38 +208,31 @@ fn suspects(members: &[(usize, &Backup)]) -> Vec<Option<Suspect>> {
                 | BackupPhase::Failed
                 | BackupPhase::Deleting => (false, false),
             };
-            // Velero leaves a count of zero out.
-            let objects = backup.status.progress.map_or(0, |progress| progress.items_backed_up);
+            let objects = backup.items_backed_up();
             let last = before;
             if is_ended {
                 before = Some((backup, objects));
             }
-            if annotation(backup, SUSPECT).is_some() {
+            if backup.mark(Mark::Suspect).is_some() {
                 return Some(Suspect::Marked);
             }
             let (last, objects_before) = last.filter(|_| is_completed)?;
             (objects.saturating_mul(2) < objects_before).then(|| {
-                let last = last.metadata.name.as_deref().unwrap_or_default();
-                Suspect::Found(format!("{objects} objects, after {objects_before} in {last}"))
+                Suspect::Found(format!("{objects} objects, after {objects_before} in {}", last.name()))
             })
         })
         .collect()
 }
 
-fn candidate(backup: &Backup, is_suspect: bool) -> Candidate {
+fn candidate(backup: &impl Summarized, is_suspect: bool) -> Candidate {
     Candidate {
-        name: backup.metadata.name.clone().unwrap_or_default(),
-        started: started(backup).unwrap_or_default(),
-        state: match state(backup.status_phase()) {
+        name: backup.name().to_owned(),
+        started: backup.started().unwrap_or_default(),
+        state: match state(backup.phase()) {
             State::Good if is_suspect => State::Suspect,
             state => state,
         },
     }
-}
-
-fn started(backup: &Backup) -> Option<DateTime<Utc>> {
-    let started = backup.status.start_timestamp.as_ref().or(backup.metadata.creation_timestamp.as_ref());
-    started.map(to_chrono)
 }
 
 fn state(phase: BackupPhase) -> State {
@@ -259,15 +251,6 @@ fn state(phase: BackupPhase) -> State {
         | BackupPhase::Failed
         | BackupPhase::Deleting => State::Bad,
     }
-}
-
-fn annotation<'a>(backup: &'a Backup, key: &str) -> Option<&'a str> {
-    backup.metadata.annotations.as_ref()?.get(key).map(String::as_str)
-}
-
-fn label<'a>(backup: &'a Backup, key: &str) -> Option<&'a str> {
-    let value = backup.metadata.labels.as_ref()?.get(key).map(String::as_str);
-    value.filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

@@ -32,7 +32,10 @@ pub enum Goal {
     PerSecond(f64),
     Within(Duration),
     /// Less than this, of one core and of memory.
-    Idle { processor_percent: f64, memory_mebibytes: f64 },
+    Idle {
+        processor_percent: f64,
+        memory_mebibytes: f64,
+    },
 }
 
 pub struct Figures {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use holdfast_policy::velero;
-use holdfast_policy::velero::BackupPhase;
+use holdfast_policy::velero::{BackupPhase, Summarized};
 
 use crate::controllers::location::default;
 
@@ -15,7 +15,8 @@ pub(super) fn observe(controller: &Controller, registry: &Registry) -> Observed 
         .backups
         .all()
         .into_iter()
-        .filter(|backup| !has_ended(backup.status_phase()))
+        .filter(|backup| !has_ended(backup.phase()))
+        .filter_map(|backup| controller.backups.get(backup.name()))
         .filter(|backup| !controller.left_alone.contains(&backup.status_phase()))
         .map(|backup| {
             let location = match location_of(controller, &backup) {

@@ -10,10 +10,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use crate::archive;
 use crate::store::{self, BackupFile, BackupStore};
 
-/// Annotation of a Backup that was brought in and whose PodVolumeBackups were not, not all of them: a daemon that ends
-/// in between goes on there.
-pub const IMPORTING: &str = "holdfast.dev/importing";
-
 /// An entry has about two kilobytes.
 const LARGEST_LIST: u64 = 64 * 1024 * 1024;
 

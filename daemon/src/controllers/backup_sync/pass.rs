@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
+use holdfast_policy::annotations::IMPORTING;
 use holdfast_policy::velero;
-use holdfast_policy::velero::{BackupPhase, labels};
+use holdfast_policy::velero::{BackupPhase, Mark, Summarized};
 use kube::ResourceExt;
 
 use crate::clock::Clock;
@@ -18,7 +19,7 @@ use crate::controllers::watched::{self, Watched};
 use crate::store::{self, BackupStore};
 
 use super::decide::{self, Brake, Known, Look, Observed, Verdict};
-use super::import::{self, IMPORTING};
+use super::import;
 
 /// Backups that are read, brought in or removed at a time.
 const AT_A_TIME: usize = 16;
@@ -174,8 +175,8 @@ async fn in_time(act: impl Future<Output = Result<Did, Error>>) -> Result<Did, E
 
 fn known(backups: &Watched<velero::Backup>) -> BTreeMap<String, Known> {
     let known = backups.all().into_iter().map(|backup| {
-        let location_label = backup.labels().get(labels::STORAGE_LOCATION).cloned();
-        (backup.name_any(), Known { location_label, phase: backup.status_phase() })
+        let location_label = backup.mark(Mark::StorageLocation).map(str::to_owned);
+        (backup.name().to_owned(), Known { location_label, phase: backup.phase() })
     });
     known.collect()
 }
@@ -184,11 +185,11 @@ fn unfinished(
     backups: &Watched<velero::Backup>,
     location: &velero::BackupStorageLocation,
 ) -> Vec<Arc<velero::Backup>> {
-    let mut all = backups.all();
-    all.retain(|backup| {
-        backup.annotations().contains_key(IMPORTING) && backup.spec.storage_location == location.metadata.name
+    let unfinished = backups.all().into_iter().filter(|backup| {
+        backup.mark(Mark::Importing).is_some()
+            && backup.storage_location() == location.metadata.name.as_deref()
     });
-    all
+    unfinished.filter_map(|backup| backups.get(backup.name())).collect()
 }
 
 async fn bring_in(

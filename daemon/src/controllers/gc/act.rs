@@ -6,8 +6,8 @@ use holdfast_policy::annotations::SUSPECT;
 use holdfast_policy::retention::Rule;
 use holdfast_policy::time::from_chrono;
 use holdfast_policy::velero::{
-    Amendment, Backup, BackupStorageLocation, DeleteBackupRequest, DeleteBackupRequestSpec, labels,
-    short_name,
+    Amendment, Backup, BackupStorageLocation, DeleteBackupRequest, DeleteBackupRequestSpec, Summarized,
+    labels, short_name,
 };
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
@@ -35,6 +35,11 @@ pub(super) enum Error {
 pub(super) async fn act(controller: &Controller, step: Step) -> Result<(), Error> {
     let Step { backup, location, decision } = step;
     let location = location.as_deref();
+    let whole = controller.backups.get(backup.name());
+    let Some(backup) = whole.filter(|whole| whole.metadata.uid.as_deref() == backup.uid()) else {
+        // It was decided about a Backup that is gone.
+        return Ok(());
+    };
     match decision {
         Decision::MarkSuspect { why } => mark_suspect(controller, &backup, location, why).await,
         Decision::MoveExpiration { to } => {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use holdfast_policy::duration::GoDuration;
-use holdfast_policy::ownership::owner;
+use holdfast_policy::ownership::owner_by_cluster;
 use holdfast_policy::retention::{Judgement, Rule, Subject, Verdict, judge};
 use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero::{
-    AccessMode, Backup, BackupStorageLocation, DeleteBackupRequest, DeleteBackupRequestPhase, LocationPhase,
-    Schedule, labels,
+    AccessMode, BackupStorageLocation, BackupSummary, DeleteBackupRequest, DeleteBackupRequestPhase,
+    LocationPhase, Mark, Schedule, Summarized,
 };
 
 use crate::controllers::delete_backup_request::progress;
@@ -28,13 +28,13 @@ pub struct Observed {
 
 #[derive(Clone, Debug)]
 pub struct Seen {
-    pub backup: Arc<Backup>,
+    pub backup: Arc<BackupSummary>,
     pub location: Option<Arc<BackupStorageLocation>>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Step {
-    pub backup: Arc<Backup>,
+    pub backup: Arc<BackupSummary>,
     pub location: Option<Arc<BackupStorageLocation>>,
     pub decision: Decision,
 }
@@ -130,13 +130,14 @@ impl Decision {
 
 pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Vec<Step> {
     let schedules: Vec<&Schedule> = observed.schedules.iter().map(Arc::as_ref).collect();
-    let subjects: Vec<Subject<'_>> = observed
+    let subjects: Vec<Subject<'_, BackupSummary>> = observed
         .backups
         .iter()
         .map(|seen| {
             let location = seen.location.as_ref().and_then(|location| location.metadata.annotations.as_ref());
-            let annotations = seen.backup.metadata.annotations.as_ref();
-            Subject { backup: &seen.backup, owner: owner(annotations, location, &observed.cluster_name) }
+            let cluster = seen.backup.mark(Mark::Cluster);
+            let owner = owner_by_cluster(cluster, location, &observed.cluster_name);
+            Subject { backup: seen.backup.as_ref(), owner }
         })
         .collect();
     let judgements = judge(&subjects, &schedules, now);
@@ -145,19 +146,22 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Vec<Step> {
         .iter()
         .zip(&judgements)
         .filter(|(_, judgement)| judgement.suspect.is_some())
-        .filter_map(|(seen, _)| schedule_of(&seen.backup))
+        .filter_map(|(seen, _)| seen.backup.mark(Mark::Schedule))
         .collect();
     let mut requests: HashMap<&str, Vec<&DeleteBackupRequest>> = HashMap::new();
     for request in &observed.requests {
         requests.entry(request.spec.backup_name.as_str()).or_default().push(request);
     }
     let steps = observed.backups.iter().zip(judgements).map(|(seen, judgement)| {
-        let name = seen.backup.metadata.name.as_deref().unwrap_or_default();
+        let name = seen.backup.name();
         let facts = Facts {
             seen,
             requests: requests.get(name).map(Vec::as_slice).unwrap_or_default(),
             restore: observed.in_use.get(name),
-            is_group_marked: !schedule_of(&seen.backup).is_some_and(|schedule| unmarked.contains(schedule)),
+            is_group_marked: !seen
+                .backup
+                .mark(Mark::Schedule)
+                .is_some_and(|schedule| unmarked.contains(schedule)),
             frequency: observed.frequency,
         };
         let decision = facts.decide(judgement, now);
@@ -189,7 +193,7 @@ impl Facts<'_> {
         }
         match verdict {
             Verdict::Keep(_) => {
-                let until = self.seen.backup.status.expiration.as_ref().map(to_chrono);
+                let until = self.seen.backup.expiration();
                 Decision::Keep { until: until.filter(|until| *until > now) }
             }
             Verdict::Delete(rule) => self.end(rule, now),
@@ -247,12 +251,8 @@ impl Facts<'_> {
     }
 
     fn label(&self) -> Option<&str> {
-        self.seen.backup.metadata.labels.as_ref()?.get(labels::GC_FAILURE).map(String::as_str)
+        self.seen.backup.mark(Mark::DeletionFailure)
     }
-}
-
-fn schedule_of(backup: &Backup) -> Option<&str> {
-    backup.metadata.labels.as_ref()?.get(labels::SCHEDULE_NAME).map(String::as_str)
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use super::decide::{Observed, Seen};
 pub(super) fn observe(controller: &Controller) -> Observed {
     let backups = controller.backups.all().into_iter();
     let backups = backups.map(|backup| {
-        let location_name = backup.spec.storage_location.clone().unwrap_or_default();
-        let location = controller.locations.get(&location_name);
+        let location = controller.locations.get(backup.storage_location().unwrap_or_default());
         Seen { backup, location }
     });
     let restores = controller.restores.all().into_iter();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::SecondsFormat;
 use holdfast_policy::annotations::{LOCATION_ID, OWNED_BY, TAKE_OVER};
 use holdfast_policy::velero;
-use holdfast_policy::velero::{AccessMode, BackupPhase, labels};
+use holdfast_policy::velero::{AccessMode, BackupPhase, Mark, Summarized, labels};
 use kube::ResourceExt;
 
 use crate::clock::Clock;
@@ -64,8 +64,8 @@ pub(super) fn holds_backups(
 ) -> bool {
     let label = labels::short_name(&location.name_any());
     backups.all().iter().any(|backup| {
-        backup.labels().get(labels::STORAGE_LOCATION) == Some(&label)
-            && matches!(backup.status_phase(), BackupPhase::Completed | BackupPhase::PartiallyFailed)
+        backup.mark(Mark::StorageLocation) == Some(&label)
+            && matches!(backup.phase(), BackupPhase::Completed | BackupPhase::PartiallyFailed)
     })
 }
 

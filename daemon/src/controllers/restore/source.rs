@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use holdfast_policy::velero;
-use holdfast_policy::velero::labels;
-use kube::ResourceExt;
+use holdfast_policy::velero::{Mark, Summarized};
 
 use super::Controller;
 
@@ -28,7 +27,7 @@ pub(super) fn candidates(controller: &Controller, restore: &velero::Restore) -> 
     }
     let Some(schedule) = &restore.spec.schedule_name else { return Vec::new() };
     let backups = controller.backups.all();
-    let of_schedule =
-        backups.iter().filter(|backup| backup.labels().get(labels::SCHEDULE_NAME) == Some(schedule));
-    of_schedule.map(|backup| backup.as_ref().clone()).collect()
+    let of_schedule = backups.iter().filter(|backup| backup.mark(Mark::Schedule) == Some(schedule));
+    let whole = of_schedule.filter_map(|backup| controller.backups.get(backup.name()));
+    whole.map(|backup| backup.as_ref().clone()).collect()
 }

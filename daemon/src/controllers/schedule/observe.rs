@@ -4,9 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero;
-use holdfast_policy::velero::{BackupPhase, LocationPhase, labels};
+use holdfast_policy::velero::{BackupPhase, LocationPhase, Mark, Summarized};
 
 use crate::controllers::location::default;
 
@@ -41,9 +40,10 @@ impl Memory {
 
 pub(super) fn observe(controller: &Controller, memory: &Memory) -> Vec<Observed> {
     let schedules = controller.schedules.all();
-    let mut runs: HashMap<String, Vec<Run>> = HashMap::new();
-    for backup in controller.backups.all() {
-        if let Some((schedule, run)) = run(&backup) {
+    let backups = controller.backups.all();
+    let mut runs: HashMap<&str, Vec<Run>> = HashMap::new();
+    for backup in &backups {
+        if let Some((schedule, run)) = run(backup) {
             runs.entry(schedule).or_default().push(run);
         }
     }
@@ -75,18 +75,15 @@ fn readable(locations: &[Arc<velero::BackupStorageLocation>], name: &str) -> boo
     })
 }
 
-fn run(backup: &velero::Backup) -> Option<(String, Run)> {
-    let schedule = backup.metadata.labels.as_ref()?.get(labels::SCHEDULE_NAME)?;
-    // A Backup that was brought in from the bucket is as old as its run, not as its object.
-    let created = backup.status.start_timestamp.as_ref();
-    let created = created.or(backup.metadata.creation_timestamp.as_ref())?;
+fn run(backup: &velero::BackupSummary) -> Option<(&str, Run)> {
     let run = Run {
-        name: backup.metadata.name.clone()?,
-        created: to_chrono(created),
+        name: backup.name().to_owned(),
+        // A Backup that was brought in from the bucket is as old as its run, not as its object.
+        created: backup.started()?,
         scheduled_at: scheduled_at(backup),
-        progress: progress(backup.status_phase()),
+        progress: progress(backup.phase()),
     };
-    Some((schedule.clone(), run))
+    Some((backup.mark(Mark::Schedule)?, run))
 }
 
 fn progress(phase: BackupPhase) -> Progress {

@@ -5,17 +5,14 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
+use holdfast_policy::annotations::SCHEDULED_AT;
 use holdfast_policy::annotations::{RETENTION, TIME_ZONE};
 use holdfast_policy::cron;
 use holdfast_policy::velero;
-use holdfast_policy::velero::labels;
+use holdfast_policy::velero::{Mark, Summarized, labels};
 use k8s_openapi::api::core::v1::TypedLocalObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
-
-/// On a Backup that a Schedule made: the instant at which that run was due. It tells which runs have been made
-/// when the daemon ended between making one and noting it in the Schedule.
-pub const SCHEDULED_AT: &str = "holdfast.dev/scheduled-at";
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -34,8 +31,8 @@ pub fn instant_of(schedule: &str, backup: &str) -> Option<DateTime<Utc>> {
 }
 
 /// The instant that a Backup says it was due at.
-pub fn scheduled_at(backup: &velero::Backup) -> Option<DateTime<Utc>> {
-    let text = backup.metadata.annotations.as_ref()?.get(SCHEDULED_AT)?;
+pub fn scheduled_at(backup: &impl Summarized) -> Option<DateTime<Utc>> {
+    let text = backup.mark(Mark::ScheduledAt)?;
     DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.with_timezone(&Utc))
 }
 

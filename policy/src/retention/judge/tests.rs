@@ -2,6 +2,8 @@ use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::annotations::{HOLD, RETENTION, SUSPECT, TIME_ZONE};
+use crate::velero::Backup;
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
@@ -49,7 +51,7 @@ fn schedule(cron: &str, rules: Option<&str>) -> Schedule {
 }
 
 fn judged_with(backups: &[Backup], schedules: &[Schedule]) -> Vec<Judgement> {
-    let subjects: Vec<Subject<'_>> =
+    let subjects: Vec<Subject<'_, Backup>> =
         backups.iter().map(|backup| Subject { backup, owner: Owner::ThisCluster }).collect();
     judge(&subjects, &schedules.iter().collect::<Vec<_>>(), now())
 }
@@ -178,7 +180,7 @@ fn what_is_not_ours_is_kept_and_takes_nobody_s_place() {
         backup("theirs", "2026-11-23T01:00:00Z", expired.clone()),
         backup("nobodys", "2026-11-23T02:00:00Z", expired),
     );
-    let mut subjects: Vec<Subject<'_>> =
+    let mut subjects: Vec<Subject<'_, Backup>> =
         backups.iter().map(|backup| Subject { backup, owner: Owner::ThisCluster }).collect();
     subjects.push(Subject { backup: &theirs, owner: Owner::Other("old".to_owned()) });
     subjects.push(Subject { backup: &nobodys, owner: Owner::Nobody(Location::NotAdopted) });

@@ -105,7 +105,10 @@ async fn make_due(api: &Api<Schedule>, cron: &str) -> anyhow::Result<()> {
 }
 
 /// Tells how late the last one was, in the whole seconds that the API server keeps.
-fn latest(made: impl Iterator<Item = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>, due: DateTime<Utc>) {
+fn latest(
+    made: impl Iterator<Item = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+    due: DateTime<Utc>,
+) {
     let last = made.map(|time| time.0.as_second()).max().unwrap_or_default();
     eprintln!("bench: the last Backup was made {} s after {due}", last - due.timestamp());
 }

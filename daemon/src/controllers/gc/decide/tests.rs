@@ -42,7 +42,7 @@ fn request(created: &str, change: Value) -> Arc<DeleteBackupRequest> {
 }
 
 fn observed(backup: Value, location: Option<Arc<BackupStorageLocation>>) -> Observed {
-    let backup = Arc::new(serde_json::from_value(backup).unwrap());
+    let backup = Arc::new(BackupSummary::of(&serde_json::from_value(backup).unwrap()));
     Observed {
         backups: vec![Seen { backup, location }],
         schedules: Vec::new(),
@@ -154,7 +154,10 @@ fn nothing_of_a_schedule_goes_before_its_suspect_backups_are_marked() {
         backup["metadata"]["labels"]["velero.io/schedule-name"] = json!("nightly");
         backup["status"]["startTimestamp"] = json!(started);
         backup["status"]["progress"] = json!({"itemsBackedUp": objects});
-        Seen { backup: Arc::new(serde_json::from_value(backup).unwrap()), location: available() }
+        Seen {
+            backup: Arc::new(BackupSummary::of(&serde_json::from_value(backup).unwrap())),
+            location: available(),
+        }
     };
     let mut seen = observed(expired("other"), available());
     seen.backups.push(with("a", "2026-11-01T00:00:00Z", 100));
