@@ -10,6 +10,7 @@ pub mod check;
 pub mod crds;
 pub mod explain;
 pub mod import;
+pub mod leave;
 pub mod next;
 pub mod plan;
 pub mod policies;
@@ -45,6 +46,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Turn the Schedules and locations of a Velero installation into policies.
     Import(import::Args),
+    /// Take Holdfast's labels, annotations and field managers off the objects of a namespace, and leave the objects.
+    Leave(leave::Args),
     /// Carry out the tests beside policies: which objects are included, when runs are due, which backups stay.
     Test(test::Args),
     /// Print the next runs of schedules.
@@ -77,6 +80,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Plan(args) => plan::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Import(args) => import::run(args),
+        Command::Leave(args) => leave::run(args),
         Command::Test(args) => test::run(args),
         Command::Next(args) => next::run(args),
         Command::Retention(args) => retention::run(args),

@@ -10,6 +10,7 @@ pub mod conflict;
 pub mod decide;
 pub mod difference;
 pub mod events;
+pub mod leave;
 pub mod memory;
 pub mod mode;
 pub mod object;

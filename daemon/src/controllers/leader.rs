@@ -20,7 +20,7 @@ pub mod decide;
 mod lease;
 
 use decide::{Decision, Observed, Vacancy};
-pub use lease::NAME;
+pub use lease::{Error, NAME};
 use lease::{Held, Leases};
 
 /// After which a leader that was not heard of is taken for gone.
@@ -101,6 +101,31 @@ impl Candidate {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+}
+
+/// Who leads, if anybody does. Where a leader has ended without a word, that takes as long as its lease.
+pub async fn leader(client: Client, namespace: &str, clock: &Clock) -> Result<Option<String>, Error> {
+    let leases = Leases { api: Api::namespaced(client, namespace), instance: String::new() };
+    let mut seen = Seen::default();
+    let mut first: Option<String> = None;
+    loop {
+        let found = leases.read().await?;
+        let version = found.as_ref().map(|found| found.version.clone());
+        let observed = Observed {
+            unchanged_for: seen.note(version.as_deref()),
+            lease: found.map(|found| found.record),
+            instance: leases.instance.clone(),
+        };
+        match (decide::decide(&observed, clock()), version, &first) {
+            (Decision::Take { .. }, _, _) => return Ok(None),
+            (Decision::StandBy { holder }, Some(version), Some(first)) if version != *first => {
+                return Ok(Some(holder));
+            }
+            (Decision::StandBy { .. }, _, Some(_)) => {}
+            (Decision::StandBy { .. }, version, None) => first = version,
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

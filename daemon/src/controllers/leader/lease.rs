@@ -20,7 +20,7 @@ pub const NAME: &str = "holdfast";
 const REQUEST_TIME_OUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     #[error("cannot {verb} Lease {NAME}")]
     Refused { verb: &'static str, source: Box<kube::Error> },
     #[error("cannot {verb} Lease {NAME}: no answer within {} s", REQUEST_TIME_OUT.as_secs())]
