@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch as watch_channel;
 use tokio_util::sync::CancellationToken;
 
 use crate::actions;
@@ -109,7 +110,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         Mode::Policy | Mode::Observe => None,
     };
     if options.mode == Mode::Observe {
-        start_intake(&client, &options, &mut parts);
+        start_intake(&client, &options, watch_channel::channel(None).1, &mut parts);
         health.ready(options.purpose);
         tracing::info!("controllers started");
         return parts.until_stopped(std::future::pending()).await;
@@ -176,7 +177,8 @@ impl Start<'_> {
                 None => return Ok(()),
             }
         }
-        start_intake(client, options, parts);
+        let (foreign_server, told_of_server) = watch_channel::channel(None);
+        start_intake(client, options, told_of_server, parts);
         if options.mode == Mode::Full {
             let lookout = Lookout::new(leadership.since);
             let stall = stall::at_foreign_write(
@@ -184,6 +186,7 @@ impl Start<'_> {
                 client.clone(),
                 options.namespace.clone(),
                 health.clone(),
+                foreign_server,
                 parts.stop_controllers.clone(),
             );
             parts.start(async move {
@@ -200,13 +203,19 @@ impl Start<'_> {
     }
 }
 
-fn start_intake(client: &Client, options: &Options, parts: &mut Parts) {
+fn start_intake(
+    client: &Client,
+    options: &Options,
+    foreign_server: watch_channel::Receiver<Option<String>>,
+    parts: &mut Parts,
+) {
     let intake = intake::Options {
         policies: options.policies.clone(),
         namespace: options.namespace.clone(),
         cluster_name: options.cluster_name.clone(),
         default_location: options.default_backup_storage_location.clone(),
         mode: options.mode,
+        foreign_server,
     };
     let (publisher, clock, stop) = (client.clone(), options.clock.clone(), parts.stop.clone());
     parts.start(async move { Ok(intake::run(intake, publisher, clock, stop).await?) });

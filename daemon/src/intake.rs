@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use holdfast_policy::compile::Target;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as channel};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -60,6 +60,8 @@ pub struct Options {
     /// The location of backups that name none, where none is marked as the default.
     pub default_location: String,
     pub mode: Mode,
+    /// Tells of another server that carries out what this one should.
+    pub foreign_server: channel::Receiver<Option<String>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +77,7 @@ pub async fn run(
     clock: Clock,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let Options { policies, namespace, cluster_name, default_location, mode } = options;
+    let Options { policies, namespace, cluster_name, default_location, mode, foreign_server } = options;
     let sources = origin::named(&policies, &namespace)?;
     if sources.is_empty() {
         shutdown.cancelled().await;
@@ -115,7 +117,7 @@ pub async fn run(
         tokio::spawn(shutdown.clone().run_until_cancelled_owned(follow));
     }
     drop(sender);
-    let parts = Parts { updates, publisher, board, runs, ledger, clock };
+    let parts = Parts { updates, publisher, board, runs, ledger, foreign_server, clock };
     shutdown.run_until_cancelled(keep_in_step(&mut states, parts)).await;
     Ok(())
 }
@@ -143,12 +145,13 @@ struct Parts {
     board: Option<Board>,
     runs: Runs,
     ledger: Ledger,
+    foreign_server: channel::Receiver<Option<String>>,
     clock: Clock,
 }
 
 /// Never returns; every await in it may be where it is dropped.
 async fn keep_in_step(states: &mut [State], parts: Parts) {
-    let Parts { mut updates, publisher, board, runs, ledger, clock } = parts;
+    let Parts { mut updates, publisher, board, runs, ledger, mut foreign_server, clock } = parts;
     let mut ready = false;
     let mut next_round = Instant::now();
     let mut next_tell = Instant::now();
@@ -167,6 +170,12 @@ async fn keep_in_step(states: &mut [State], parts: Parts) {
                 continue;
             }
             () = sleep_until(next_tell), if ready => due = Due::Tell,
+            note = noticed_server(&mut foreign_server) => {
+                for state in states.iter_mut() {
+                    state.foreign_server.clone_from(&note);
+                }
+                due = Due::Tell;
+            }
         }
         while let Ok(update) = updates.try_recv() {
             in_force::take(states, update, clock()).await;
@@ -201,6 +210,15 @@ async fn tell_all(states: &mut [State], teller: Teller<'_>, clock: &Clock) -> Du
         }
     }
     pause
+}
+
+/// Returns when it is another one than before.
+async fn noticed_server(server: &mut channel::Receiver<Option<String>>) -> Option<String> {
+    // An error means that nobody looks out for one.
+    if server.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    server.borrow_and_update().clone()
 }
 
 async fn noticed(board: Option<&Board>) {

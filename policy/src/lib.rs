@@ -26,4 +26,4 @@ pub mod validate;
 pub mod velero;
 pub mod yaml;
 
-pub use load::{check, check_for_velero, is_test_file, load, load_trusted};
+pub use load::{check, check_for_velero, check_trusted, is_test_file, load, load_trusted};

@@ -25,13 +25,18 @@ pub fn load_trusted(files: &[SourceFile], trust: &Trust) -> Result<ValidPolicySe
 
 /// Everything there is to say about the files of one source.
 pub fn check(files: &[SourceFile]) -> Problems {
-    read(files, &Trust::default()).1
+    check_trusted(files, &Trust::default())
+}
+
+/// The same for a source that may not do everything.
+pub fn check_trusted(files: &[SourceFile], trust: &Trust) -> Problems {
+    read(files, trust).1
 }
 
 /// The same, and what has no effect where a Velero server carries the policies out.
-pub fn check_for_velero(files: &[SourceFile]) -> Problems {
+pub fn check_for_velero(files: &[SourceFile], trust: &Trust) -> Problems {
     let mut findings = Findings::new(files);
-    let (set, documents) = read_into(files, &Trust::default(), &mut findings);
+    let (set, documents) = read_into(files, trust, &mut findings);
     for one in unenforced(&set) {
         validate::unenforced::add(&documents, &one, &mut findings);
     }

@@ -133,7 +133,7 @@ impl fmt::Display for Rule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Rule::NotKept => "no keep rule applies",
-            Rule::KeepFailed => "keepFailed",
+            Rule::KeepFailed => "it failed longer ago than that",
             Rule::Ttl => "its ttl is over",
         })
     }
@@ -207,6 +207,11 @@ pub fn decide(candidates: &[Candidate], rules: &Retention, zone: Tz, now: DateTi
         };
     }
     verdicts
+}
+
+/// Whether a backup has so few objects, after that many in the one before it, that a person should look at it.
+pub fn has_far_fewer(objects: i64, before: i64) -> bool {
+    objects.saturating_mul(2) < before
 }
 
 /// Gives out the numbers from 1 to a limit.
@@ -307,7 +312,7 @@ mod tests {
             keep_failed: Some(GoDuration::from_secs(3600)),
             ..Retention::default()
         };
-        assert_eq!(verdicts(&candidates, &rules, Tz::UTC), ["daily 1", "delete: keepFailed", "daily 2"]);
+        assert_eq!(verdicts(&candidates, &rules, Tz::UTC), ["daily 1", "delete: it failed longer ago than that", "daily 2"]);
     }
 
     #[test]
@@ -356,7 +361,7 @@ mod tests {
             [
                 "unfinished",
                 "failed lately",
-                "delete: keepFailed",
+                "delete: it failed longer ago than that",
                 "minimumGood 1",
                 "delete: no keep rule applies",
             ]

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 pub use sample_application::SampleApplication;
 
-fn data(name: &str) -> PathBuf {
+/// A file or folder of `tests/data`.
+pub fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data").join(name)
 }

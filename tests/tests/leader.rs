@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{Backup, BackupPhase, BackupSpec, BackupStorageLocation, ServerStatusRequest};
 use holdfast_tests::{Daemon, DaemonOptions, Runs, Testbed};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -199,7 +200,13 @@ async fn a_velero_server_that_comes_later_stops_the_controllers() -> anyhow::Res
     let testbed = Testbed::shared().await?;
     let namespace = testbed.namespace("beside").await?;
     let runs = Runs::in_namespace(testbed.client()?, &namespace).await?;
-    let daemon = Daemon::start(testbed, options(&namespace, "beside", LEADING)).await?;
+    let policies = tempfile::tempdir()?;
+    let policy = "apiVersion: holdfast.dev/v1alpha1\nkind: BackupPolicy\nmetadata: {name: shop}\n\
+                  spec: {suspend: true, schedules: [{name: nightly, cron: \"0 1 * * *\"}]}\n";
+    std::fs::write(policies.path().join("shop.yaml"), policy)?;
+    let mut options = options(&namespace, "beside", LEADING);
+    options.arguments.push(format!("--policies=policies={}", policies.path().display()));
+    let daemon = Daemon::start(testbed, options).await?;
     runs.local_location("default", &daemon.directory().join("buckets"), "bucket").await?;
     let checked = |location: &BackupStorageLocation| location.status.phase.is_some();
     runs.ended("default", PATIENCE, checked).await?;
@@ -224,6 +231,14 @@ async fn a_velero_server_that_comes_later_stops_the_controllers() -> anyhow::Res
     until("an event", PATIENCE, async || {
         let events = runs.api::<Event>().list(&ListParams::default()).await?;
         Ok(events.items.into_iter().find(|event| event.reason.as_deref() == Some("ForeignServer")))
+    })
+    .await?;
+
+    until("a condition", PATIENCE, async || {
+        let sets = runs.api::<PolicySet>().get("policies").await?.status.unwrap_or_default().conditions;
+        let of = |kind: &str| sets.iter().find(|condition| condition.type_ == kind);
+        let told = of("Stalled").is_some_and(|it| it.status == "True" && it.reason == "ForeignServer");
+        Ok((told && of("Ready").is_some_and(|it| it.status == "False")).then_some(()))
     })
     .await?;
 

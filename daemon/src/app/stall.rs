@@ -3,14 +3,16 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::listen::Health;
 use crate::controllers::foreign_server::{self, Lookout};
 use crate::controllers::leader;
+use crate::intake::status::FOREIGN_SERVER;
 
-/// The reason in events and metrics.
-pub(super) const REASON: &str = "ForeignServer";
+/// The reason in events, conditions and metrics.
+pub(super) const REASON: &str = FOREIGN_SERVER;
 
 /// Waits for the first write of another server, and then until it is dropped.
 pub(super) async fn at_foreign_write(
@@ -18,6 +20,7 @@ pub(super) async fn at_foreign_write(
     client: Client,
     namespace: String,
     health: Health,
+    told: watch::Sender<Option<String>>,
     stop_controllers: CancellationToken,
 ) {
     let write = lookout.found().await;
@@ -32,6 +35,7 @@ pub(super) async fn at_foreign_write(
         "another server is alive: controllers are stopped"
     );
     health.stalled(format!("Stalled={REASON}: {note}"));
+    told.send_replace(Some(note.clone()));
     let lease = ObjectReference {
         api_version: Some("coordination.k8s.io/v1".to_owned()),
         kind: Some("Lease".to_owned()),

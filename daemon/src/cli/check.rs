@@ -19,6 +19,8 @@ pub struct Args {
     /// The --mode of the daemon that gets the policies; with policy, what Velero won't honour is a warning.
     #[arg(long, value_enum, default_value_t = Mode::Full)]
     mode: Mode,
+    #[command(flatten)]
+    hooks: policies::Hooks,
     /// Warnings count as errors.
     #[arg(long)]
     strict: bool,
@@ -26,14 +28,15 @@ pub struct Args {
 
 /// Exits with 0 when the policies are good, 1 when they have problems, 2 when they could not be read.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { paths, output, mode, strict } = args;
+    let Args { paths, output, mode, hooks, strict } = args;
+    let trust = hooks.trust();
     let files = match policies::read(&paths) {
         Ok(files) => files,
         Err(problem) => return Ok(policies::could_not_run(problem)),
     };
     let mut problems = match mode {
-        Mode::Policy => holdfast_policy::check_for_velero(&files),
-        Mode::Full | Mode::Observe => holdfast_policy::check(&files),
+        Mode::Policy => holdfast_policy::check_for_velero(&files, &trust),
+        Mode::Full | Mode::Observe => holdfast_policy::check_trusted(&files, &trust),
     };
     if strict {
         problems = problems.strict();

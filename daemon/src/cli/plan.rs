@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use holdfast_policy::compile::Target;
@@ -11,15 +12,22 @@ use holdfast_policy::unenforced::Unenforced;
 use serde_json::{Value, json};
 
 use super::policies;
+use crate::controllers::stores::Stores;
 use crate::intake::origin::{self, Given, Origin};
 use crate::intake::set::PolicySet;
+use crate::intake::ledger::place::{Asked, Places};
 use crate::intake::{board, directory, set};
+use crate::publish::bucket::{self, Creation, Verdict};
 use crate::publish::decide::{self, ApplyReason, Situation};
 use crate::publish::mode::Mode;
+use crate::publish::object::Key;
 use crate::publish::observe::Place;
 use crate::publish::plan::{self, Change, What};
 use crate::publish::{references, report};
 use crate::{app, clock};
+
+/// A bucket that gives no answer in this time counts as one that can't be read from here.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -35,6 +43,11 @@ pub struct Args {
     /// The --mode of the daemon there; with policy, what Velero won't honour is told as well.
     #[arg(long, value_enum, default_value_t = Mode::Full)]
     mode: Mode,
+    #[command(flatten)]
+    hooks: policies::Hooks,
+    /// The location of backups that name none, where none is marked as the default; as the daemon there is told it.
+    #[arg(long, default_value = "default")]
+    default_backup_storage_location: String,
     /// Policies that Velero won't honour with --mode policy are an error.
     #[arg(long)]
     strict: bool,
@@ -88,14 +101,24 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
-    let Args { policies, namespace, cluster_name, mode, strict: _, kubeconfig, output: _ } = args;
-    let given = Given { directories: policies, ..Given::default() };
+    let Args {
+        policies,
+        namespace,
+        cluster_name,
+        mode,
+        hooks,
+        default_backup_storage_location: default_location,
+        strict: _,
+        kubeconfig,
+        output: _,
+    } = args;
+    let given = Given { directories: policies, hooks_in: hooks.allowed(), ..Given::default() };
     let mut sets = Vec::new();
     for (name, origin) in origin::named(&given, &namespace)? {
         let trust = origin.trust(&namespace, &given.hooks_in);
         // Only directories were given.
         let Origin::Directory(path) = origin else { continue };
-        let snapshot = directory::read(&path, std::time::Duration::ZERO).outcome?;
+        let snapshot = directory::read(&path, Duration::ZERO).outcome?;
         let target = Target {
             namespace: namespace.clone(),
             source: name.to_string(),
@@ -109,6 +132,12 @@ async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
     }
     let client = app::connect(kubeconfig.as_deref()).await?;
     let place = Place { client: &client, namespace: &namespace };
+    let places = Places {
+        client: client.clone(),
+        namespace: namespace.clone(),
+        stores: Stores::new(&client, &namespace),
+        default_location,
+    };
     let mut sources = BTreeMap::new();
     for (name, PolicySet { desired, drift, unenforced, .. }) in sets {
         let policy_set = board::read(&client, &namespace, &name).await?;
@@ -134,9 +163,10 @@ async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
             approved: &approved,
             referred: referred.as_ref(),
         };
-        let now = clock::system()();
-        let changes =
-            plan::plan(place, &situation, now).await.context("comparing policies with the cluster")?;
+        let actions = decide::decide(&situation, clock::system()());
+        let verdicts = ask(&places, &bucket::creations(&actions, &desired), cluster_name.as_deref()).await;
+        let changes = plan::plan(place, &situation, actions, &verdicts).await;
+        let changes = changes.context("comparing policies with the cluster")?;
         let unenforced = match mode {
             Mode::Policy => unenforced,
             Mode::Full | Mode::Observe => vec![],
@@ -144,6 +174,26 @@ async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
         sources.insert(name.to_string(), Planned { changes, unenforced });
     }
     Ok(sources)
+}
+
+/// Whether what is made once ran before, as its bucket tells.
+async fn ask(
+    places: &Places,
+    creations: &[Creation<'_>],
+    cluster_name: Option<&str>,
+) -> BTreeMap<Key, Verdict> {
+    let mut verdicts = BTreeMap::new();
+    for creation in creations {
+        let asked = Asked::of(creation);
+        let verdict = match tokio::time::timeout(PATIENCE, places.look(&asked, cluster_name)).await {
+            Ok(Ok(true)) => Verdict::Ran,
+            Ok(Ok(false)) => Verdict::NotRun,
+            Ok(Err(unread)) => Verdict::Unread { why: unread.to_string() },
+            Err(_) => Verdict::Unread { why: format!("no answer in {} s", PATIENCE.as_secs()) },
+        };
+        verdicts.insert(asked.key, verdict);
+    }
+    verdicts
 }
 
 fn text(sources: &BTreeMap<String, Planned>) -> String {
@@ -157,6 +207,9 @@ fn text(sources: &BTreeMap<String, Planned>) -> String {
         for Change { key, what } in changes {
             let _written = match what {
                 What::Create => writeln!(text, "  + create {key}"),
+                What::CreateUnlessRan { why } => {
+                    writeln!(text, "  + create {key}, unless its bucket knows that it ran before: {why}")
+                }
                 What::Change { reason, .. } => writeln!(text, "  ~ {} {key}", verb(reason)),
                 What::Prune => writeln!(text, "  - remove {key}"),
                 What::Conflict(_) => writeln!(text, "  ! conflict on {key}"),
@@ -171,7 +224,7 @@ fn text(sources: &BTreeMap<String, Planned>) -> String {
             match what {
                 What::Change { fields, .. } => lines(&mut text, fields),
                 What::Conflict(conflicts) => lines(&mut text, conflicts),
-                What::Create | What::Prune | What::Leave(_) => {}
+                What::Create | What::CreateUnlessRan { .. } | What::Prune | What::Leave(_) => {}
             }
         }
         for Unenforced { name, policy: _, entry: _, what } in unenforced {
@@ -221,6 +274,7 @@ fn json_of(Change { key, what }: &Change) -> Value {
     let mut value = json!({"kind": key.kind.name(), "name": key.name});
     let (action, more) = match what {
         What::Create => ("create", json!({})),
+        What::CreateUnlessRan { why } => ("create", json!({"unasked": why})),
         What::Prune => ("remove", json!({})),
         What::Change { reason, fields } => {
             let fields: Vec<Value> = fields

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use holdfast_policy::parse::SourceFile;
+use holdfast_policy::validate::{HooksIn, Trust};
 
 use crate::intake::directory;
 use crate::intake::source::SourceProblem;
@@ -15,6 +16,30 @@ use crate::intake::source::SourceProblem;
 pub const CLEAN: ExitCode = ExitCode::SUCCESS;
 pub const PROBLEMS: u8 = 1;
 pub const COULD_NOT_RUN: u8 = 2;
+
+/// What `holdfast run` and the commands that check policies before it take alike.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Hooks {
+    /// The namespaces, by name or glob, in whose pods hooks of policies may run. Without it those of directories and of
+    /// ConfigMaps in Holdfast's own namespace may run anywhere; policies of other namespaces never have hooks.
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    allow_hooks_in: Option<Vec<String>>,
+}
+
+impl Hooks {
+    pub fn allowed(self) -> HooksIn {
+        match self.allow_hooks_in {
+            None => HooksIn::Everywhere,
+            // `--allow-hooks-in=` allows them nowhere.
+            Some(list) => HooksIn::Namespaces(list.into_iter().filter(|name| !name.is_empty()).collect()),
+        }
+    }
+
+    /// How far a directory's policies may go.
+    pub fn trust(self) -> Trust {
+        Trust::Full(self.allowed())
+    }
+}
 
 /// All policy files below the paths, each once, as one set.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceFile>, SourceProblem> {

@@ -18,16 +18,18 @@ pub struct Args {
     /// The name of the source that the objects are labelled with.
     #[arg(long, default_value = "policies")]
     source: String,
+    #[command(flatten)]
+    hooks: policies::Hooks,
 }
 
 /// Exits with 0 when the policies are good, 1 when they have problems, 2 when they could not be read.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { paths, namespace, source } = args;
+    let Args { paths, namespace, source, hooks } = args;
     let files = match policies::read(&paths) {
         Ok(files) => files,
         Err(problem) => return Ok(policies::could_not_run(problem)),
     };
-    match holdfast_policy::load(&files) {
+    match holdfast_policy::load_trusted(&files, &hooks.trust()) {
         Err(problems) => {
             eprint!("{problems}");
             Ok(ExitCode::from(policies::PROBLEMS))

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use holdfast_policy::duration::GoDuration;
-use holdfast_policy::validate::HooksIn;
 use tracing_subscriber::EnvFilter;
 
+use super::policies::Hooks;
 use crate::app::{self, ListenAddress};
 use crate::clock;
 use crate::controllers::OnRestart;
@@ -47,10 +47,8 @@ pub struct Args {
     /// The namespaces in which --policy-selector looks; without any, Holdfast's own.
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     policy_namespaces: Vec<String>,
-    /// The namespaces, by name or glob, in whose pods hooks of policies may run. Without it those of directories and of
-    /// ConfigMaps in Holdfast's own namespace may run anywhere; policies of other namespaces never have hooks.
-    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
-    allow_hooks_in: Option<Vec<String>>,
+    #[command(flatten)]
+    hooks: Hooks,
     /// What is done in this cluster.
     #[arg(long, value_enum, default_value_t = Mode::Full)]
     mode: Mode,
@@ -163,7 +161,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         policy_configmap,
         policy_selector,
         policy_namespaces,
-        allow_hooks_in,
+        hooks,
         mode,
         install_crds,
         metrics_address,
@@ -203,7 +201,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
             config_maps: policy_configmap,
             selector: policy_selector,
             selected_namespaces: policy_namespaces,
-            hooks_in: hooks_in(allow_hooks_in),
+            hooks_in: hooks.allowed(),
         },
         mode,
         crds: if install_crds { app::crds::Absent::Create } else { app::crds::Absent::Refuse },
@@ -233,14 +231,6 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
 /// As Velero reads its flag.
 fn positive_or(period: GoDuration, seconds: i64) -> GoDuration {
     if period.is_zero() || period.is_negative() { GoDuration::from_secs(seconds) } else { period }
-}
-
-fn hooks_in(allowed: Option<Vec<String>>) -> HooksIn {
-    match allowed {
-        None => HooksIn::Everywhere,
-        // `--allow-hooks-in=` allows them nowhere.
-        Some(list) => HooksIn::Namespaces(list.into_iter().filter(|name| !name.is_empty()).collect()),
-    }
 }
 
 fn start_log(format: LogFormat, level: LogLevel) -> anyhow::Result<()> {

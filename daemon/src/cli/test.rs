@@ -29,6 +29,8 @@ pub struct Args {
     /// The namespace that the schedules are for: jitter depends on it.
     #[arg(long, default_value = "velero")]
     namespace: String,
+    #[command(flatten)]
+    hooks: policies::Hooks,
     /// How the results are written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -63,7 +65,7 @@ struct Done {
 /// Exits with 0 when all expectations hold, 1 when some don't or policies or tests have problems, 2 when that could not
 /// be found out.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { paths, namespace, output } = args;
+    let Args { paths, namespace, hooks, output } = args;
     let files = match read(&paths) {
         Ok(files) => files,
         Err(error) => return Ok(policies::could_not_run(error)),
@@ -73,7 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             "there are no tests: no file below these paths has a name that ends in _test.yaml"
         )));
     }
-    let checked = holdfast_policy::load(&files.policies).and_then(|set| {
+    let checked = holdfast_policy::load_trusted(&files.policies, &hooks.trust()).and_then(|set| {
         let tests = policy_test::load(&files.tests, &set)?;
         Ok((set, tests))
     });

@@ -7,6 +7,7 @@
 use holdfast_policy::compile::{self, Target};
 use holdfast_policy::policy_test::{PolicyTest, Remark};
 use holdfast_policy::validate::ValidPolicySet;
+use holdfast_policy::velero::Schedule;
 
 use crate::engine::coverage::{self, Choice};
 
@@ -31,19 +32,21 @@ pub struct Trial<'a> {
     set: &'a ValidPolicySet,
     target: &'a Target,
     choices: Vec<Choice>,
+    schedules: Vec<Schedule>,
 }
 
 impl<'a> Trial<'a> {
     pub fn new(set: &'a ValidPolicySet, target: &'a Target) -> Result<Self, serde_json::Error> {
         let choices = coverage::choices(&compile::compile(set, target))?;
-        Ok(Self { set, target, choices })
+        let schedules = retention::schedules(set, target)?;
+        Ok(Self { set, target, choices, schedules })
     }
 
     pub fn carry_out(&self, test: &PolicyTest) -> Outcome {
         let mut outcome = Outcome { expectations: 0, remarks: Vec::new() };
         selection::carry_out(&test.spec, &self.choices, &mut outcome);
         runs::carry_out(&test.spec.runs, self.set, self.target, &mut outcome);
-        retention::carry_out(&test.spec.retention, self.set, &mut outcome);
+        retention::carry_out(&test.spec.retention, self.set, &self.schedules, &mut outcome);
         outcome
     }
 }

@@ -40,6 +40,8 @@ pub struct State {
     pub trouble: Option<Trouble>,
     pub memory: Memory,
     pub round: Round,
+    /// Another server that is alive, in words: nothing is carried out while it is.
+    pub foreign_server: Option<String>,
     /// The ConfigMaps that it is read from.
     pub config_maps: Vec<ObjectReference>,
     /// When this process wrote the source's status last.
@@ -113,6 +115,7 @@ impl State {
             trouble: None,
             memory,
             round: Round { notices, ..Round::default() },
+            foreign_server: None,
             config_maps: Vec::new(),
             told: None,
         }

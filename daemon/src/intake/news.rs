@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::in_force::Trouble;
+use super::status::FOREIGN_SERVER;
 use crate::publish::act::Outcome;
 use crate::publish::decide::ApplyReason;
 use crate::publish::events::{News, Weight};
@@ -41,7 +42,10 @@ fn of_source(before: &PolicySetStatus, after: &PolicySetStatus) -> Option<News> 
     match (stalled(before), stalled(after)) {
         (was, Some(now)) if was.map(text) != Some(text(now)) => {
             let reason = STALLED.into_iter().find(|reason| *reason == now.reason).unwrap_or("Stalled");
-            let note = format!("{}: what was in force stays in force", now.message);
+            let note = match reason {
+                FOREIGN_SERVER => now.message.clone(),
+                _ => format!("{}: what was in force stays in force", now.message),
+            };
             Some(News { weight: Weight::Warning, reason, note })
         }
         (_, Some(_)) => None,
@@ -64,7 +68,7 @@ fn of_source(before: &PolicySetStatus, after: &PolicySetStatus) -> Option<News> 
 }
 
 /// The reasons for which a source is stalled.
-const STALLED: [&str; 3] = ["SourceUnavailable", "Invalid", "NameTaken"];
+const STALLED: [&str; 4] = ["SourceUnavailable", "Invalid", "NameTaken", FOREIGN_SERVER];
 
 fn of_notice(notice: &ObjectNotice) -> Option<News> {
     let ObjectNotice { kind, name, reason, note } = notice;

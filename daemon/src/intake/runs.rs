@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
+use holdfast_policy::annotations::SUSPECT;
+use holdfast_policy::retention::has_far_fewer;
 use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero::labels::SCHEDULE_NAME;
 use kube::ResourceExt as _;
@@ -26,6 +28,24 @@ use crate::publish::observe::resource;
 pub struct Good {
     pub started: DateTime<Utc>,
     pub name: String,
+}
+
+/// A backup that has ended with an archive, as retention counts them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ended {
+    started: DateTime<Utc>,
+    name: String,
+    whole: bool,
+    /// It says so itself.
+    suspect: bool,
+    objects: i64,
+}
+
+impl Ended {
+    fn is_good(&self, before: Option<&Ended>) -> bool {
+        let far_fewer = before.is_some_and(|before| has_far_fewer(self.objects, before.objects));
+        self.whole && !self.suspect && !far_fewer
+    }
 }
 
 /// What the cluster says about a Schedule.
@@ -50,9 +70,9 @@ pub struct Runs {
 struct Known {
     listed: BTreeSet<Kind>,
     schedules: BTreeMap<String, Ran>,
-    /// The Schedule of each good Backup.
-    backups: BTreeMap<String, (String, Good)>,
-    good: BTreeMap<String, BTreeSet<Good>>,
+    /// The Schedule of each Backup that has ended.
+    backups: BTreeMap<String, (String, Ended)>,
+    ended: BTreeMap<String, BTreeSet<Ended>>,
 }
 
 impl Runs {
@@ -88,13 +108,20 @@ impl Runs {
 
     /// The newest good Backup of a Schedule.
     pub fn newest_good(&self, schedule: &str) -> Option<Good> {
-        self.lock().good.get(schedule)?.last().cloned()
+        let known = self.lock();
+        let mut newest_first = known.ended.get(schedule)?.iter().rev().peekable();
+        while let Some(ended) = newest_first.next() {
+            if ended.is_good(newest_first.peek().copied()) {
+                return Some(Good { started: ended.started, name: ended.name.clone() });
+            }
+        }
+        None
     }
 
     fn put(&self, kind: Kind, object: &DynamicObject) {
         let changed = match kind {
             Kind::Schedule => self.lock().put_schedule(object.name_any(), ran(object)),
-            Kind::Backup => self.lock().put_backup(object.name_any(), good(object)),
+            Kind::Backup => self.lock().put_backup(object.name_any(), ended(object)),
             Kind::ConfigMap | Kind::BackupStorageLocation | Kind::VolumeSnapshotLocation | Kind::Restore => {
                 false
             }
@@ -142,7 +169,7 @@ impl Known {
         before.is_none_or(|before| before != ran)
     }
 
-    fn put_backup(&mut self, name: String, fresh: Option<(String, Good)>) -> bool {
+    fn put_backup(&mut self, name: String, fresh: Option<(String, Ended)>) -> bool {
         let before = match &fresh {
             Some(fresh) => self.backups.insert(name, fresh.clone()),
             None => self.backups.remove(&name),
@@ -150,16 +177,16 @@ impl Known {
         if before == fresh {
             return false;
         }
-        if let Some((schedule, good)) = before
-            && let Some(of_schedule) = self.good.get_mut(&schedule)
+        if let Some((schedule, ended)) = before
+            && let Some(of_schedule) = self.ended.get_mut(&schedule)
         {
-            of_schedule.remove(&good);
+            of_schedule.remove(&ended);
             if of_schedule.is_empty() {
-                self.good.remove(&schedule);
+                self.ended.remove(&schedule);
             }
         }
-        if let Some((schedule, good)) = fresh {
-            self.good.entry(schedule).or_default().insert(good);
+        if let Some((schedule, ended)) = fresh {
+            self.ended.entry(schedule).or_default().insert(ended);
         }
         true
     }
@@ -174,12 +201,24 @@ fn ran(schedule: &DynamicObject) -> Ran {
     }
 }
 
-/// Nothing for a Backup that is not good, or that no Schedule made.
-fn good(backup: &DynamicObject) -> Option<(String, Good)> {
+/// Nothing for a Backup that has no archive or is going, or that no Schedule made.
+fn ended(backup: &DynamicObject) -> Option<(String, Ended)> {
     let schedule = backup.labels().get(SCHEDULE_NAME)?.clone();
     let status = &backup.data["status"];
-    let started = instant(&status["startTimestamp"])?;
-    (status["phase"] == "Completed").then(|| (schedule, Good { started, name: backup.name_any() }))
+    let whole = match status["phase"].as_str()? {
+        "Completed" => true,
+        "PartiallyFailed" => false,
+        _ => return None,
+    };
+    let ended = Ended {
+        started: instant(&status["startTimestamp"])?,
+        name: backup.name_any(),
+        whole,
+        suspect: backup.annotations().contains_key(SUSPECT),
+        // Velero leaves a count of zero out.
+        objects: status["progress"]["itemsBackedUp"].as_i64().unwrap_or(0),
+    };
+    Some((schedule, ended))
 }
 
 fn instant(value: &Value) -> Option<DateTime<Utc>> {
@@ -251,7 +290,32 @@ mod tests {
         assert_eq!(newest().as_deref(), Some("a"));
         runs.remove(Kind::Backup, "a");
         assert_eq!(newest(), None);
-        assert!(runs.lock().good.is_empty());
+        runs.remove(Kind::Backup, "c");
+        assert!(runs.lock().ended.is_empty());
+    }
+
+    #[test]
+    fn a_suspect_backup_is_not_the_last_good_one() {
+        let runs = Runs::default();
+        let newest = || runs.newest_good("shop-nightly").map(|good| good.name);
+        let with = |name: &str, phase: &str, started: &str, objects: i64| {
+            let mut backup = backup(name, phase, started);
+            backup.data["status"]["progress"] = json!({"itemsBackedUp": objects});
+            backup
+        };
+        runs.put(Kind::Backup, &with("a", "Completed", "2026-11-21T00:00:00Z", 100));
+        runs.put(Kind::Backup, &with("b", "PartiallyFailed", "2026-11-22T00:00:00Z", 90));
+        let mut few = with("c", "Completed", "2026-11-23T00:00:00Z", 44);
+        runs.put(Kind::Backup, &few);
+        assert_eq!(newest().as_deref(), Some("a"));
+        // The mark stays when the one before it goes.
+        few.metadata.annotations = Some([(SUSPECT.to_owned(), "44 objects, after 90 in b".to_owned())].into());
+        runs.put(Kind::Backup, &few);
+        runs.remove(Kind::Backup, "b");
+        runs.remove(Kind::Backup, "a");
+        assert_eq!(newest(), None);
+        runs.put(Kind::Backup, &with("d", "Completed", "2026-11-24T00:00:00Z", 40));
+        assert_eq!(newest().as_deref(), Some("d"));
     }
 
     #[test]

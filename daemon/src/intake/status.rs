@@ -23,6 +23,9 @@ const LISTED: usize = 100;
 /// There may be many more Schedules than anything else.
 const SCHEDULES_LISTED: usize = 500;
 
+/// The reason for being stalled that is no source's own.
+pub const FOREIGN_SERVER: &str = "ForeignServer";
+
 /// The condition that is about how the policies fare, and not about whether they are in force.
 pub const RECOVERY_POINTS_MET: &str = "RecoveryPointsMet";
 
@@ -209,27 +212,30 @@ impl Fresh {
 }
 
 fn conditions(state: &State) -> [Fresh; 3] {
-    let (ready, reconciling, stalled) = match (&state.trouble, &state.in_force) {
-        (Some(trouble), _) => {
+    let (ready, reconciling, stalled) = match (&state.foreign_server, &state.trouble, &state.in_force) {
+        (Some(note), _, _) => {
+            ((false, FOREIGN_SERVER, note.clone()), NO_WORK, (true, FOREIGN_SERVER, note.clone()))
+        }
+        (None, Some(trouble), _) => {
             let (reason, message) = describe(trouble);
             ((false, reason, message.clone()), NO_WORK, (true, reason, message))
         }
-        (None, None) => (
+        (None, None, None) => (
             (false, "Starting", "the source was not read yet".to_owned()),
             (true, "Starting", "the source was not read yet".to_owned()),
             NOTHING_WRONG,
         ),
-        (None, Some(_)) if state.round.failures > 0 => (
+        (None, None, Some(_)) if state.round.failures > 0 => (
             (false, "Retrying", first_notice(state, "the cluster could not be compared with the policies")),
             (true, "Retrying", "publishing failed and is tried again".to_owned()),
             NOTHING_WRONG,
         ),
-        (None, Some(in_force)) if state.round.published.as_ref() != Some(&in_force.set.revision) => (
+        (None, None, Some(in_force)) if state.round.published.as_ref() != Some(&in_force.set.revision) => (
             (false, "Publishing", "the policies are being published".to_owned()),
             (true, "Publishing", "the policies are being published".to_owned()),
             NOTHING_WRONG,
         ),
-        (None, Some(in_force)) => {
+        (None, None, Some(in_force)) => {
             match state.round.notices.values().any(|notice| notice.reason.keeps_from_ready()) {
                 true => ((false, "ObjectsNotInStep", first_notice(state, "")), NO_WORK, NOTHING_WRONG),
                 false => {

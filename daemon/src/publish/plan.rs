@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::Value;
 
+use super::bucket::Verdict;
 use super::conflict::{self, FieldConflict};
-use super::decide::{Action, ApplyReason, LeaveReason, Situation, Step, decide};
+use super::decide::{Action, ApplyReason, LeaveReason, Situation, Step};
 use super::difference::{FieldChange, difference};
 use super::object::{Desired, Key, Live, field_manager};
 use super::observe::{self, Place};
@@ -38,6 +38,10 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     Create,
+    /// It is made once, and nobody could ask its bucket whether it was.
+    CreateUnlessRan {
+        why: String,
+    },
     Change {
         reason: ApplyReason,
         fields: Vec<FieldChange>,
@@ -48,25 +52,30 @@ pub enum What {
     Leave(LeaveReason),
 }
 
-/// The changes for one situation, in the order in which they would be made. Nothing to do is no change.
+/// The changes that the actions decided for a situation would make, in their order. Nothing to do is no change.
+/// `verdicts` are those of the buckets, on what is made once.
 pub async fn plan(
     place: Place<'_>,
     situation: &Situation<'_>,
-    now: DateTime<Utc>,
+    actions: Vec<Action>,
+    verdicts: &BTreeMap<Key, Verdict>,
 ) -> Result<Vec<Change>, Error> {
     let desired: BTreeMap<&Key, &Desired> =
         situation.desired.iter().map(|desired| (&desired.key, desired)).collect();
     let mut changes = Vec::new();
-    for Action { key, step } in decide(situation, now) {
+    for Action { key, step } in actions {
         let what = match (step, desired.get(&key)) {
             (Step::Leave(LeaveReason::InStep | LeaveReason::RanBefore | LeaveReason::MayBeReferredTo), _) => {
                 continue;
             }
             (Step::Leave(reason), _) => What::Leave(reason),
             (Step::Prune { uid: _ }, _) => What::Prune,
-            (Step::CreateOnce | Step::CreateRestore { .. } | Step::Apply(ApplyReason::Missing), _) => {
-                What::Create
-            }
+            (Step::CreateOnce | Step::CreateRestore { .. }, _) => match verdicts.get(&key) {
+                Some(Verdict::Ran) => continue,
+                Some(Verdict::Unread { why }) => What::CreateUnlessRan { why: why.clone() },
+                Some(Verdict::NotRun | Verdict::Asking) | None => What::Create,
+            },
+            (Step::Apply(ApplyReason::Missing), _) => What::Create,
             (Step::Apply(reason), Some(desired)) => {
                 try_apply(place, situation.source, desired, reason).await?
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::{Candidate, Reason, Rule, State, Verdict, decide};
+use super::{Candidate, Reason, Rule, State, Verdict, decide, has_far_fewer};
 use crate::annotations;
 use crate::cron;
 use crate::model::Retention;
@@ -217,7 +217,7 @@ fn suspects<B: Summarized>(members: &[(usize, &B)]) -> Vec<Option<Suspect>> {
                 return Some(Suspect::Marked);
             }
             let (last, objects_before) = last.filter(|_| is_completed)?;
-            (objects.saturating_mul(2) < objects_before).then(|| {
+            has_far_fewer(objects, objects_before).then(|| {
                 Suspect::Found(format!("{objects} objects, after {objects_before} in {}", last.name()))
             })
         })

@@ -69,7 +69,7 @@ fn a_source_outside_holdfasts_namespace_stays_in_its_own() {
 fn what_velero_ignores_is_told_where_it_carries_policies_out() {
     let path = Path::new(FOLDER).join("velero/ignored.yaml");
     let file = SourceFile::new("ignored.yaml", std::fs::read_to_string(&path).unwrap());
-    let problems = holdfast_policy::check_for_velero(&[file]);
+    let problems = holdfast_policy::check_for_velero(&[file], &Trust::default());
     assert!(problems.iter().all(|problem| problem.rule == Rule::Unenforced || problem.rule == Rule::DayRule));
     committed::compare(&path.with_extension("txt"), &problems.render(Format::Text));
 }

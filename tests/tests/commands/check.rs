@@ -47,3 +47,31 @@ async fn zero_is_clean_one_is_problems_two_is_could_not_run() {
     assert_eq!(holdfast(["check", "--output", "xml", path]).await.unwrap().code, 2);
     assert_eq!(holdfast(["check"]).await.unwrap().code, 2);
 }
+
+#[tokio::test]
+async fn hooks_are_allowed_by_every_command_as_by_the_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    let hook = "  hooks: [{name: flush, select: {namespaces: {include: [shop]}}, pre: [{exec: {command: [sync]}}]}]\n";
+    fs::write(&path, format!("{GOOD}  select: {{namespaces: {{include: [shop]}}}}\n{hook}")).unwrap();
+    let test = "apiVersion: holdfast.dev/v1alpha1\nkind: PolicyTest\nmetadata: {name: runs}\nspec:\n  \
+                runs: [{schedule: shop-nightly, after: '2026-11-23T12:00:00Z', due: ['2026-11-24T00:00:00Z']}]\n";
+    fs::write(folder.path().join("a_test.yaml"), test).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for command in ["check", "render", "test"] {
+        for allowed in ["--allow-hooks-in=shop", "--allow-hooks-in=staging,s?op"] {
+            let ended = holdfast([command, allowed, folder]).await.unwrap();
+            assert_eq!(ended.code, 0, "{command} {allowed}: {ended:?}");
+        }
+        for refused in ["--allow-hooks-in=staging", "--allow-hooks-in="] {
+            let ended = holdfast([command, refused, folder]).await.unwrap();
+            assert_eq!(ended.code, 1, "{command} {refused}: {ended:?}");
+            let told = format!("{}{}", ended.output, ended.errors);
+            assert!(told.contains("error[hook-namespace]"), "{command} {refused}: {told}");
+        }
+    }
+    // Before it asks any cluster.
+    let plan = holdfast(["plan", "--allow-hooks-in=staging", folder]).await.unwrap();
+    assert_eq!(plan.code, 2);
+    assert!(plan.errors.contains("error[hook-namespace]"), "{}", plan.errors);
+}

@@ -3,7 +3,10 @@
 mod config_maps;
 mod directories;
 mod events;
+mod import;
+mod leave;
 mod modes;
 mod once;
+mod sources;
 mod stage;
 mod status;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{Backup, Restore};
+use holdfast_tests::Testbed;
+use holdfast_tests::command::holdfast;
 use kube::api::{Api, DeleteParams, ListParams};
 use pretty_assertions::assert_eq;
 
@@ -61,6 +63,11 @@ async fn exists(stage: &Stage, path: &Path) -> anyhow::Result<()> {
 
 /// What is left of a cluster that is built again: the policies and the bucket.
 async fn rebuild(stage: &mut Stage) -> anyhow::Result<()> {
+    forget(stage).await?;
+    stage.start(&[]).await
+}
+
+async fn forget(stage: &mut Stage) -> anyhow::Result<()> {
     stage.stop().await?;
     let (delete, all) = (DeleteParams::default(), ListParams::default());
     let sets: Api<PolicySet> = Api::namespaced(stage.client.clone(), &stage.namespace);
@@ -68,7 +75,7 @@ async fn rebuild(stage: &mut Stage) -> anyhow::Result<()> {
     sets.delete_collection(&delete, &all).await?;
     restores.delete_collection(&delete, &all).await?;
     stage.backups().delete_collection(&delete, &all).await?;
-    stage.start(&[]).await
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +99,20 @@ async fn a_rebuilt_cluster_knows_from_the_bucket_what_ran() -> anyhow::Result<()
     let made: Vec<String> = made.into_iter().filter_map(|backup| backup.metadata.name).collect();
     assert_eq!(made, ["shop-before"]);
 
-    rebuild(&mut stage).await?;
+    forget(&mut stage).await?;
+    let kubeconfig = format!("--kubeconfig={}", Testbed::shared().await?.kubeconfig().display());
+    let (policies, namespace) = (stage.policies.display().to_string(), format!("--namespace={}", stage.namespace));
+    let plan = async || holdfast(["plan", &policies, &kubeconfig, &namespace, "--cluster-name=prod"]).await;
+    let told = plan().await?;
+    assert_eq!((told.code, told.output.as_str()), (0, "source policies: nothing to change\n"), "{}", told.errors);
+    let aside = bucket.with_extension("aside");
+    fs::rename(&bucket, &aside)?;
+    let told = plan().await?;
+    assert_eq!(told.code, 1);
+    let unasked = "  + create Backup shop-before, unless its bucket knows that it ran before: location default: ";
+    assert!(told.output.contains(unasked), "{}", told.output);
+    fs::rename(&aside, &bucket)?;
+    stage.start(&[]).await?;
     stage.logs("ran before, as its bucket tells", 2).await?;
     let set = stage.condition("policies", "Ready", "True InForce").await?;
     let made: Vec<String> =

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use chrono::DateTime;
-use holdfast::publish::decide::{Drift, Situation};
+use holdfast::publish::decide::{self, Drift, Situation};
 use holdfast::publish::object::Kind;
 use holdfast::publish::plan::{Change, What};
 use holdfast::publish::{observe, plan};
@@ -55,12 +55,14 @@ async fn a_plan_tells_what_would_change_and_changes_nothing() -> anyhow::Result<
         referred: None,
     };
     let now = DateTime::from_timestamp(1_800_000_000, 0).context("an instant")?;
-    let changes = plan::plan(place, &situation, now).await?;
+    let actions = decide::decide(&situation, now);
+    let changes = plan::plan(place, &situation, actions, &BTreeMap::new()).await?;
     let told: Vec<String> = changes
         .iter()
         .map(|Change { key, what }| {
             let what = match what {
                 What::Create => "create".to_owned(),
+                What::CreateUnlessRan { why } => format!("create unless {why}"),
                 What::Prune => "remove".to_owned(),
                 What::Conflict(conflicts) => conflicts.iter().map(ToString::to_string).collect(),
                 What::Change { reason: _, fields } => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::SecondsFormat;
 use holdfast_policy::annotations::SUSPECT;
 use holdfast_policy::retention::Rule;
 use holdfast_policy::time::from_chrono;
@@ -49,7 +50,8 @@ pub(super) async fn act(controller: &Controller, step: Step) -> Result<(), Error
             let mut after = backup.as_ref().clone();
             after.status.expiration = amendment.expiration;
             controller.backups.patch(&backup, &after).await?;
-            let note = format!("kept by minimumGood until {to}, beyond its ttl");
+            let until = to.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let note = format!("kept by minimumGood until {until}, beyond its ttl");
             tell(controller, &backup, Severity::Normal, "KeptBeyondTtl", note).await;
             Ok(())
         }
