@@ -312,7 +312,10 @@ mod tests {
             keep_failed: Some(GoDuration::from_secs(3600)),
             ..Retention::default()
         };
-        assert_eq!(verdicts(&candidates, &rules, Tz::UTC), ["daily 1", "delete: it failed longer ago than that", "daily 2"]);
+        assert_eq!(
+            verdicts(&candidates, &rules, Tz::UTC),
+            ["daily 1", "delete: it failed longer ago than that", "daily 2"]
+        );
     }
 
     #[test]

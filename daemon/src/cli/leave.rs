@@ -87,9 +87,7 @@ async fn carry_out(args: Args) -> anyhow::Result<Outcome> {
     let clock = clock::system();
     let leader = leader::leader(client.clone(), &namespace, &clock).await?;
     if let Some(leader) = leader.as_ref().filter(|_| yes) {
-        bail!(
-            "a Holdfast ({leader}) runs in {namespace} and would put everything back: scale it to 0 first"
-        );
+        bail!("a Holdfast ({leader}) runs in {namespace} and would put everything back: scale it to 0 first");
     }
     let place = Place { client: &client, namespace: &namespace };
     let marked = leave::marked(place).await?;

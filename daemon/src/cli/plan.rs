@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::policies;
 use crate::controllers::stores::Stores;
+use crate::intake::ledger::place::{Asked, Places};
 use crate::intake::origin::{self, Given, Origin};
 use crate::intake::set::PolicySet;
-use crate::intake::ledger::place::{Asked, Places};
 use crate::intake::{board, directory, set};
 use crate::publish::bucket::{self, Creation, Verdict};
 use crate::publish::decide::{self, ApplyReason, Situation};

@@ -309,7 +309,8 @@ mod tests {
         runs.put(Kind::Backup, &few);
         assert_eq!(newest().as_deref(), Some("a"));
         // The mark stays when the one before it goes.
-        few.metadata.annotations = Some([(SUSPECT.to_owned(), "44 objects, after 90 in b".to_owned())].into());
+        few.metadata.annotations =
+            Some([(SUSPECT.to_owned(), "44 objects, after 90 in b".to_owned())].into());
         runs.put(Kind::Backup, &few);
         runs.remove(Kind::Backup, "b");
         runs.remove(Kind::Backup, "a");

@@ -3,5 +3,6 @@
 mod check;
 mod explain;
 mod next;
+mod offline;
 mod retention;
 mod test;

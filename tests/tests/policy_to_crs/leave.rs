@@ -44,7 +44,9 @@ async fn objects(stage: &Stage) -> anyhow::Result<BTreeMap<String, Value>> {
         let mut pages = cluster.list(resource, ListScope::everything());
         while let Some(items) = pages.next().await? {
             for item in items {
-                if item.namespace.as_deref() == Some(stage.namespace.as_str()) && item.name != "kube-root-ca.crt" {
+                if item.namespace.as_deref() == Some(stage.namespace.as_str())
+                    && item.name != "kube-root-ca.crt"
+                {
                     objects.insert(format!("{name} {}", item.name), serde_json::from_slice(&item.json)?);
                 }
             }

@@ -11,8 +11,11 @@ use holdfast_policy::velero::{
 };
 use holdfast_tests::command::holdfast;
 use holdfast_tests::{Daemon, DaemonOptions, Runs, Testbed};
-use kube::Api;
-use kube::api::ListParams;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, ListParams};
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::await_condition;
+use kube::{Api, ResourceExt as _};
 use pretty_assertions::assert_eq;
 use serde_json::Value;
 
@@ -90,7 +93,7 @@ async fn versions(testbed: &Testbed) -> anyhow::Result<BTreeMap<String, String>>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn observe_mode_writes_nothing_but_its_own_status() -> anyhow::Result<()> {
+async fn observe_mode_writes_nothing_but_policy_sets_and_these_need_not_be_there() -> anyhow::Result<()> {
     let testbed = Testbed::start().await?;
     let namespace = testbed.namespace("observed").await?;
     let folder = tempfile::tempdir()?;
@@ -144,6 +147,21 @@ async fn observe_mode_writes_nothing_but_its_own_status() -> anyhow::Result<()> 
     let mut before = before;
     assert_ne!(after.remove(&own), before.remove(&own));
     assert_eq!(after, before);
+    daemon.stop().await?;
+
+    // Where nobody installed PolicySets, policies are published all the same.
+    let definitions: Api<CustomResourceDefinition> = Api::all(testbed.client()?);
+    let name = "policysets.holdfast.dev";
+    let definition = definitions.get(name).await?;
+    definitions.delete(name, &DeleteParams::default()).await?;
+    await_condition(definitions, name, is_deleted(&definition.uid().unwrap_or_default())).await?;
+    let daemon = Daemon::start(&testbed, options(&["--mode=policy"])).await?;
+    let start = Instant::now();
+    while schedules.get_opt("web-nightly").await?.is_none() {
+        anyhow::ensure!(start.elapsed() < SOON, "{}", daemon.log_text());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(daemon.log_text().contains("the cluster does not serve PolicySets"), "{}", daemon.log_text());
     Ok(())
 }
 

@@ -101,15 +101,22 @@ async fn a_rebuilt_cluster_knows_from_the_bucket_what_ran() -> anyhow::Result<()
 
     forget(&mut stage).await?;
     let kubeconfig = format!("--kubeconfig={}", Testbed::shared().await?.kubeconfig().display());
-    let (policies, namespace) = (stage.policies.display().to_string(), format!("--namespace={}", stage.namespace));
+    let (policies, namespace) =
+        (stage.policies.display().to_string(), format!("--namespace={}", stage.namespace));
     let plan = async || holdfast(["plan", &policies, &kubeconfig, &namespace, "--cluster-name=prod"]).await;
     let told = plan().await?;
-    assert_eq!((told.code, told.output.as_str()), (0, "source policies: nothing to change\n"), "{}", told.errors);
+    assert_eq!(
+        (told.code, told.output.as_str()),
+        (0, "source policies: nothing to change\n"),
+        "{}",
+        told.errors
+    );
     let aside = bucket.with_extension("aside");
     fs::rename(&bucket, &aside)?;
     let told = plan().await?;
     assert_eq!(told.code, 1);
-    let unasked = "  + create Backup shop-before, unless its bucket knows that it ran before: location default: ";
+    let unasked =
+        "  + create Backup shop-before, unless its bucket knows that it ran before: location default: ";
     assert!(told.output.contains(unasked), "{}", told.output);
     fs::rename(&aside, &bucket)?;
     stage.start(&[]).await?;

@@ -59,12 +59,15 @@ async fn of_two_sources_that_ask_for_one_name_the_first_stays_and_neither_flaps(
     // Once the name is free, what waited is in force.
     write(&stage.policies.join("shop.yaml"), &policy("own", "0 4 * * *"))?;
     stage.condition("team", "Stalled", "False NothingWrong").await?;
-    stage.becomes(&["own-nightly 0 4 * * *", "shop-nightly 0 2 * * *", "web-nightly 0 3 * * *"], SOON).await?;
+    stage
+        .becomes(&["own-nightly 0 4 * * *", "shop-nightly 0 2 * * *", "web-nightly 0 3 * * *"], SOON)
+        .await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn config_maps_by_name_and_by_label_in_several_namespaces_are_in_force_together() -> anyhow::Result<()> {
+async fn config_maps_by_name_and_by_label_in_several_namespaces_are_in_force_together() -> anyhow::Result<()>
+{
     let testbed = Testbed::shared().await?;
     let shop = testbed.namespace("shop").await?;
     let mut stage = Stage::set(&[], &[("dir.yaml", policy("dir", "0 9 * * *"))]).await?;

@@ -207,9 +207,8 @@ mod tests {
     fn what_velero_would_do_otherwise_is_told() {
         let now = "2026-11-23T12:00:00Z".parse().unwrap();
         let notes = |kind: &str, annotations: Value, status: Value| -> Vec<String> {
-            let object = object(
-                json!({"metadata": {"name": "a", "annotations": annotations}, "status": status}),
-            );
+            let object =
+                object(json!({"metadata": {"name": "a", "annotations": annotations}, "status": status}));
             remarks(kind, &object, now).into_iter().map(|remark| remark.note).collect()
         };
         let (past, future) = ("2026-11-23T11:00:00Z", "2026-11-24T11:00:00Z");
@@ -219,17 +218,27 @@ mod tests {
             (
                 &json!({}),
                 json!({"phase": "Completed", "expiration": past}),
-                vec!["its time was over at 2026-11-23T11:00:00Z: Velero deletes it when it starts, whichever cluster made it"],
+                vec![
+                    "its time was over at 2026-11-23T11:00:00Z: Velero deletes it when it starts, whichever cluster made it",
+                ],
             ),
             (
                 &held,
                 json!({"phase": "Completed", "expiration": future}),
                 vec!["is held (audit): Velero deletes it at 2026-11-24T11:00:00Z all the same"],
             ),
-            (&json!({}), json!({"phase": "InProgress"}), vec!["is in progress: Velero marks it Failed when it starts"]),
+            (
+                &json!({}),
+                json!({"phase": "InProgress"}),
+                vec!["is in progress: Velero marks it Failed when it starts"],
+            ),
         ];
         for (annotations, status, expected) in cases {
-            assert_eq!(notes("Backup", annotations.clone(), status.clone()), expected, "{annotations} {status}");
+            assert_eq!(
+                notes("Backup", annotations.clone(), status.clone()),
+                expected,
+                "{annotations} {status}"
+            );
         }
         let shared = notes("BackupStorageLocation", json!({"holdfast.dev/owned-by": "old"}), json!({}));
         assert!(shared[0].starts_with("cluster old writes there too"), "{shared:?}");

@@ -149,7 +149,10 @@ fn minimum_good_is_undercut_by_no_rule_and_no_ttl() {
     }
     merge_into(&mut backups[2], json!({"status": {"phase": "PartiallyFailed"}}));
     let found = judged_with(&backups, &[]);
-    assert_eq!(texts(&found), ["delete: no keep rule applies", "minimumGood 1", "delete: it failed longer ago than that"]);
+    assert_eq!(
+        texts(&found),
+        ["delete: no keep rule applies", "minimumGood 1", "delete: it failed longer ago than that"]
+    );
     let moved: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
     assert_eq!(found[1].expiration, Some(moved));
     assert_eq!((found[0].expiration, found[2].expiration), (None, None));
