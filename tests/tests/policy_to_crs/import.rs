@@ -89,7 +89,7 @@ async fn what_velero_has_becomes_policies_whose_plan_is_empty() -> anyhow::Resul
         plan.output.lines().map(str::trim).filter(|line| line.starts_with(".spec")).collect();
     assert_eq!(
         of_specs,
-        [".spec.template.metadata.labels: {\"from\":\"sched\"} is added"],
+        [".spec.template.metadata.labels: {\"from\":\"sched\",\"holdfast.dev/policy\":\"gold\"} is added"],
         "{}",
         plan.output
     );
@@ -100,7 +100,8 @@ async fn what_velero_has_becomes_policies_whose_plan_is_empty() -> anyhow::Resul
         let live = api(&stage, object).get(name(object)).await?;
         let mut expected = object["spec"].clone();
         if object["kind"] == "Schedule" {
-            expected["template"]["metadata"]["labels"] = json!({"from": "sched"});
+            expected["template"]["metadata"]["labels"] =
+                json!({"from": "sched", "holdfast.dev/policy": "gold"});
         }
         assert_eq!(live.data["spec"], expected, "{}", name(object));
     }
