@@ -47,6 +47,14 @@ pub enum Command {
     /// Turn the Schedules and locations of a Velero installation into policies.
     Import(import::Args),
     /// Take Holdfast's labels, annotations and field managers off the objects of a namespace, and leave the objects.
+    ///
+    /// Without --yes it is only told. Off Schedules, locations, Backups and everything else of velero.io, and off the
+    /// ConfigMaps that policies made, go the labels and annotations of holdfast.dev/, the label
+    /// app.kubernetes.io/managed-by=holdfast and what field managers of Holdfast own. No object is deleted, and no spec
+    /// changes but for such labels in the templates of Schedules.
+    ///
+    /// Exits with 0 when no object carries marks any more, 1 when some do, 2 when that could not be found out or a
+    /// Holdfast runs that would put the marks back.
     Leave(leave::Args),
     /// Carry out the tests beside policies: which objects are included, when runs are due, which backups stay.
     Test(test::Args),

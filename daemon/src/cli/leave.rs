@@ -14,9 +14,6 @@ use crate::publish::leave::{self, Marked};
 use crate::publish::observe::Place;
 use crate::{app, clock};
 
-/// Takes Holdfast's labels and annotations (holdfast.dev/…, app.kubernetes.io/managed-by=holdfast) and field managers off
-/// Schedules, locations, Backups and everything else of velero.io in a namespace. No object is deleted, and no spec
-/// changes but for such labels in the templates of Schedules. Without --yes it is only told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The namespace of Holdfast and of all resources of velero.io.

@@ -93,7 +93,15 @@ pub async fn read(
     name: &SourceName,
 ) -> Result<Option<PolicySet>, Error> {
     let api: Api<PolicySet> = Api::namespaced(client.clone(), namespace);
-    api.get_opt(name.as_str()).await.map_err(Error::Look)
+    match api.get_opt(name.as_str()).await {
+        Err(error) if is_not_served(&error) => Ok(None),
+        read => read.map_err(Error::Look),
+    }
+}
+
+/// Where a kind is not served the API server answers in plain text, for which the client has no reason, only a code.
+fn is_not_served(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// The PolicySets of this cluster. Clones share them.
@@ -114,7 +122,7 @@ impl Board {
         let api: Api<PolicySet> = Api::namespaced(client, namespace);
         let listed = match api.list(&ListParams::default()).await {
             Ok(listed) => listed,
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
+            Err(error) if is_not_served(&error) => return Ok(None),
             Err(error) => return Err(Error::Look(error)),
         };
         let known = listed.items.into_iter().map(|set| (name_of(&set), set)).collect();

@@ -184,17 +184,16 @@ fn outcome(maps: &ConfigMaps, held: &BTreeMap<String, Held>) -> Outcome {
     if held.is_empty() {
         return Err(SourceProblem::NoConfigMap { maps: maps.to_string() });
     }
+    let total: u64 = held.values().flat_map(|map| map.files.values()).map(|text| text.len() as u64).sum();
+    if total > TOTAL_BYTES {
+        return Err(SourceProblem::TooLarge { path: maps.to_string().into(), limit: TOTAL_BYTES });
+    }
     let mut files = Vec::new();
-    let mut total = 0;
     for (map, Held { uid: _, files: keys, git_revision: _ }) in held {
         for (key, text) in keys {
-            total += text.len() as u64;
             let name = format!("configmap/{}/{map}/{key}", maps.namespace);
             files.push(SourceFile { name, text: text.clone() });
         }
-    }
-    if total > TOTAL_BYTES {
-        return Err(SourceProblem::TooLarge { path: maps.to_string().into(), limit: TOTAL_BYTES });
     }
     if files.is_empty() {
         return Err(SourceProblem::Empty { path: maps.to_string().into() });
@@ -240,6 +239,14 @@ mod tests {
         assert_eq!(agreed.as_deref(), Some("main@sha1:1"));
         assert_eq!(told([from("a", Some("1")), from("b", None), from("c", Some("2"))]), None);
         assert_eq!(told([from("a", Some(&"1".repeat(257))), from("b", None), from("c", None)]), None);
+    }
+
+    #[test]
+    fn what_all_config_maps_hold_together_is_bounded() {
+        let text = "#".repeat(usize::try_from(TOTAL_BYTES).unwrap());
+        let held = [map("a", &[("a.yaml", &text)]), map("b", &[("b.yaml", "#")])];
+        let outcome = outcome(&maps(), &held.into_iter().map(hold).collect());
+        assert!(matches!(outcome, Err(SourceProblem::TooLarge { .. })));
     }
 
     #[test]

@@ -107,7 +107,8 @@ async fn list(place: Place<'_>, resource: ApiResource, which: ListParams) -> Res
     loop {
         let listed = match api.list(&page).await {
             Ok(listed) => listed,
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(marked),
+            // The answer is plain text, for which the client has no reason, only a code.
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(marked),
             Err(source) => return Err(Error::List { kind: resource.kind.clone(), source }),
         };
         marked.extend(listed.items.into_iter().filter_map(|object| {

@@ -162,6 +162,14 @@ async fn observe_mode_writes_nothing_but_policy_sets_and_these_need_not_be_there
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(daemon.log_text().contains("the cluster does not serve PolicySets"), "{}", daemon.log_text());
+    let kubeconfig = format!("--kubeconfig={}", testbed.kubeconfig().display());
+    let (policies, namespace) = (policies.display().to_string(), format!("--namespace={namespace}"));
+    let planned = holdfast(["plan", &policies, &kubeconfig, &namespace]).await?;
+    assert_eq!(
+        (planned.code, planned.output.as_str()),
+        (0, "source policies: nothing to change\n"),
+        "{planned:?}"
+    );
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::holdfast::policy_set::{RecoveryPoint, ScheduleHealth};
 use holdfast_policy::time::{from_chrono, to_chrono};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use pretty_assertions::assert_eq;
 use serde_json::json;
 
@@ -90,6 +90,14 @@ async fn each_schedule_tells_its_last_good_backup_its_next_run_and_its_objective
     assert_eq!(health.last_good_backup.as_deref(), Some("shop-nightly-2"));
     assert!(health.met_until.is_some_and(|until| to_chrono(&until) > now() + TimeDelta::hours(20)));
     assert_eq!(condition(&set, "RecoveryPointsMet").as_deref(), Some("True Met"));
+
+    // A suspect one is not good, so that without the one before it the oldest is the last good one.
+    backup(&stage, "shop-nightly-3", now() - TimeDelta::seconds(30)).await?;
+    let suspect = json!({"metadata": {"annotations": {"holdfast.dev/suspect": "3 objects, after 30"}}});
+    stage.backups().patch("shop-nightly-3", &PatchParams::default(), &Patch::Merge(suspect)).await?;
+    stage.backups().delete("shop-nightly-2", &DeleteParams::default()).await?;
+    let (_, health) = self::health(&stage, |health| health.recovery_point == RecoveryPoint::Missed).await?;
+    assert_eq!(health.last_good_backup.as_deref(), Some("shop-nightly-1"));
     Ok(())
 }
 

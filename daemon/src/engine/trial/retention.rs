@@ -36,7 +36,7 @@ pub(super) fn carry_out(
         outcome.expectations += given.len();
         let Some(schedule) = set.schedules().iter().find(|known| known.name == *schedule) else { continue };
         let backups: Vec<Backup> = given.iter().map(|given| backup(given, schedule, &schedules)).collect();
-        let subjects: Vec<Subject<'_>> =
+        let subjects: Vec<Subject<'_, Backup>> =
             backups.iter().map(|backup| Subject { backup, owner: Owner::ThisCluster }).collect();
         let judgements = judge(&subjects, &schedules, *now);
         for (index, (given, judgement)) in given.iter().zip(&judgements).enumerate() {
