@@ -25,6 +25,7 @@ const NOTICE: TimeDelta = TimeDelta::seconds(30);
 const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(100);
 
+#[expect(clippy::disallowed_methods, reason = "the daemon under measurement has the system's clock")]
 pub(super) async fn measure(schedules: usize) -> anyhow::Result<Row> {
     let storage = tempfile::tempdir().context("creating a folder for the bucket")?;
     let testbed = Testbed::start().await?;
