@@ -34,6 +34,7 @@ use crate::controllers::{
 };
 use crate::downloads::Links;
 use crate::engine::backup::Defaults;
+use crate::engine::restore::Timeouts;
 use crate::intake;
 use crate::intake::origin::Given;
 use crate::metrics::{Exposition, Figures};
@@ -76,6 +77,7 @@ pub struct Options {
     pub garbage_collection_frequency: GoDuration,
     pub default_backup_ttl: GoDuration,
     pub default_item_operation_timeout: GoDuration,
+    pub restore_timeouts: Timeouts,
     pub default_backup_storage_location: String,
     pub first_run: FirstRun,
     /// The ConfigMap whose volume policies every backup gets.
@@ -309,6 +311,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
         left_alone: switches.restores_left_alone(),
         on_restart: options.on_restart,
         item_operation_timeout: options.default_item_operation_timeout,
+        timeouts: options.restore_timeouts,
     };
     let backup_sync = backup_sync::Controller {
         namespace: namespace.clone(),

@@ -15,6 +15,7 @@ pub mod next;
 pub mod plan;
 pub mod policies;
 pub mod render;
+pub mod restore;
 pub mod retention;
 pub mod run;
 pub mod schema;
@@ -60,6 +61,8 @@ pub enum Command {
     Test(test::Args),
     /// Print the next runs of schedules.
     Next(next::Args),
+    /// Ask about restores without making one.
+    Restore(restore::Args),
     /// Print which backups stay and which go, and why.
     Retention(retention::Args),
     /// Print the JSON Schema of policy files.
@@ -91,6 +94,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Leave(args) => leave::run(args),
         Command::Test(args) => test::run(args),
         Command::Next(args) => next::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::Retention(args) => retention::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Version(args) => version::run(args),

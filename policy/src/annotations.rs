@@ -58,6 +58,9 @@ pub const OWNED_BY: &str = "holdfast.dev/owned-by";
 pub const REMAP: &str = "holdfast.dev/remap";
 /// Annotation of Restores: `remap` or `drop`, what becomes of the owner references of restored objects.
 pub const OWNER_REFERENCES: &str = "holdfast.dev/owner-references";
+/// Annotation of Restores: `true` or `server` when it only tells what it would do, the second by asking the API server of
+/// each object.
+pub const DRY_RUN: &str = "holdfast.dev/dry-run";
 /// Annotation of Restores: the text whose change makes the restore happen.
 pub const RUN: &str = "holdfast.dev/run";
 

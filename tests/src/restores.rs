@@ -8,7 +8,7 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use holdfast::cluster::Cluster;
-use holdfast::engine::restore::{Error, Outcome, Progress, RestoreRun};
+use holdfast::engine::restore::{Depth, Error, Outcome, Preview, Progress, RestoreRun, Timeouts, preview};
 use holdfast::store::{BackupStore, LocationSettings, RestoreFile};
 use holdfast_policy::velero;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -81,20 +81,31 @@ impl Bench {
 
     /// Runs a Restore of this metadata; its namespace is where the ConfigMaps of item actions are looked for.
     pub async fn run_as(&self, metadata: Value, spec: Value) -> Result<Outcome, Error> {
+        holdfast::engine::restore::run(self.run_of(metadata, spec, self.client.clone()).await).await
+    }
+
+    /// What a Restore would do.
+    pub async fn preview(&self, spec: Value, depth: Depth) -> Preview {
+        let metadata = json!({"name": "preview", "namespace": "default"});
+        preview(self.run_of(metadata, spec, self.client.clone()).await, depth).await.unwrap()
+    }
+
+    /// A run through a client of the test's own.
+    pub async fn run_of(&self, metadata: Value, spec: Value, client: Client) -> RestoreRun {
         let restore: velero::Restore =
             serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
         let backup =
             self.store.read_backup(restore.spec.backup_name.as_deref().unwrap()).await.unwrap().unwrap();
-        holdfast::engine::restore::run(RestoreRun {
+        RestoreRun {
             restore,
             backup,
-            cluster: Cluster::new(self.client.clone()),
+            cluster: Cluster::new(client),
             store: self.store.clone(),
             clock: holdfast::clock::system(),
             progress: watch::channel(Progress::default()).0,
             cancel: CancellationToken::new(),
-        })
-        .await
+            timeouts: Timeouts::default(),
+        }
     }
 
     pub async fn restore(&self, name: &str, spec: Value) -> Restored {
@@ -104,8 +115,13 @@ impl Bench {
     pub async fn restore_as(&self, metadata: Value, spec: Value) -> Restored {
         let name = metadata["name"].as_str().unwrap().to_owned();
         let outcome = self.run_as(metadata, spec).await.unwrap();
-        let list = self.file(&name, RestoreFile::ResourceList).await;
-        Restored { outcome, list, results: self.file(&name, RestoreFile::Results).await }
+        self.restored(&name, outcome).await
+    }
+
+    /// What a restore that ended like this left in the bucket.
+    pub async fn restored(&self, name: &str, outcome: Outcome) -> Restored {
+        let list = self.file(name, RestoreFile::ResourceList).await;
+        Restored { outcome, list, results: self.file(name, RestoreFile::Results).await }
     }
 
     pub async fn file<T: serde::de::DeserializeOwned>(&self, restore: &str, file: RestoreFile) -> T {
@@ -122,6 +138,20 @@ impl Bench {
     pub async fn get(&self, path: &str) -> Value {
         let request = http::Request::get(path).body(Vec::new()).unwrap();
         self.client.request(request).await.unwrap()
+    }
+
+    /// Creates an object by the path of its collection.
+    pub async fn create(&self, collection: &str, object: &Value) {
+        let request = http::Request::post(collection)
+            .header("content-type", "application/json")
+            .body(object.to_string().into_bytes())
+            .unwrap();
+        self.client.request::<Value>(request).await.unwrap();
+    }
+
+    pub async fn delete(&self, collection: &str, name: &str) {
+        let request = http::Request::delete(format!("{collection}/{name}")).body(Vec::new()).unwrap();
+        self.client.request::<Value>(request).await.unwrap();
     }
 
     pub async fn namespace_exists(&self, name: &str) -> bool {

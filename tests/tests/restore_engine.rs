@@ -32,6 +32,15 @@ async fn a_damaged_archive_fails_the_restore_and_nothing_is_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_archive_without_objects_is_restored_with_one_warning() {
+    let bench = Bench::start().await;
+    bench.put_backup("nothing", &archive(&[]));
+    let restored = bench.restore("rs-nothing", json!({"backupName": "nothing"})).await;
+    assert_eq!((restored.outcome.warnings, restored.outcome.errors), (1, 0), "{}", restored.results);
+    assert!(restored.results["warnings"]["velero"].to_string().contains("zero items to be restored"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn data_that_can_t_be_read_is_refused_before_anything_is_created() {
     let bench = Bench::start().await;
     let target = bench.unused_name("refused").await;

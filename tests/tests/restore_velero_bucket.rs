@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use holdfast::cluster::{Cluster, ListScope};
-use holdfast::engine::restore::{Outcome, Progress, RestoreRun};
+use holdfast::engine::restore::{Outcome, Progress, RestoreRun, Timeouts};
 use holdfast::store::{BackupStore, LocationSettings, RestoreFile};
 use holdfast_policy::velero;
 use holdfast_tests::Testbed;
@@ -121,6 +121,7 @@ impl Stage {
             clock: holdfast::clock::system(),
             progress,
             cancel: CancellationToken::new(),
+            timeouts: Timeouts::default(),
         })
         .await
         .unwrap();

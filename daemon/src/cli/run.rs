@@ -14,6 +14,7 @@ use crate::clock;
 use crate::controllers::OnRestart;
 use crate::controllers::schedule::FirstRun;
 use crate::controllers::switches::{Name, Purpose, Switches};
+use crate::engine::restore::Timeouts;
 use crate::intake::origin::Given;
 use crate::publish::mode::Mode;
 
@@ -95,6 +96,13 @@ pub struct Args {
     /// How long the asynchronous operations of a backup or restore may take where it does not say.
     #[arg(long, default_value = "4h")]
     default_item_operation_timeout: GoDuration,
+    /// How long a restore waits for definitions to be established and for hooks that set no limit; for services of webhooks
+    /// that it restores no longer than two minutes of it.
+    #[arg(long, default_value = "10m")]
+    resource_timeout: GoDuration,
+    /// How long a restore waits for namespaces that are terminating.
+    #[arg(long, default_value = "10m")]
+    terminating_resource_timeout: GoDuration,
     /// The location of backups that name none, where no location is marked as the default.
     #[arg(long, default_value = "default")]
     default_backup_storage_location: String,
@@ -177,6 +185,8 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         garbage_collection_frequency,
         default_backup_ttl,
         default_item_operation_timeout,
+        resource_timeout,
+        terminating_resource_timeout,
         default_backup_storage_location,
         global_backup_volume_policies_configmap,
         schedule_skip_immediately,
@@ -221,11 +231,24 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         garbage_collection_frequency: positive_or(garbage_collection_frequency, 3600),
         default_backup_ttl,
         default_item_operation_timeout,
+        restore_timeouts: timeouts(resource_timeout, terminating_resource_timeout),
         default_backup_storage_location,
         first_run: if schedule_skip_immediately { FirstRun::Skip } else { FirstRun::AtOnce },
         global_volume_policies: global_backup_volume_policies_configmap,
         clock: clock::system(),
     })
+}
+
+/// Nothing, or less, stands for what holds without the flag.
+fn timeouts(resource: GoDuration, terminating: GoDuration) -> Timeouts {
+    let usual = Timeouts::default();
+    let given = |given: GoDuration| given.as_std().filter(|given| !given.is_zero());
+    let resource = given(resource).unwrap_or(usual.resource);
+    Timeouts {
+        resource,
+        terminating: given(terminating).unwrap_or(usual.terminating),
+        webhooks: usual.webhooks.min(resource),
+    }
 }
 
 /// As Velero reads its flag.

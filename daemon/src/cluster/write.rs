@@ -37,6 +37,8 @@ const LONGEST_EXPLANATION: usize = 256 * 1024;
 pub struct Written {
     pub name: String,
     pub uid: String,
+    /// Empty where nothing was stored.
+    #[serde(default)]
     pub resource_version: String,
 }
 
@@ -92,6 +94,29 @@ impl Cluster {
     ) -> Result<Written, WriteError> {
         let path = with_manager(resource.path(namespace, None));
         self.write(&Method::POST, &path, "application/json", body).await
+    }
+
+    /// What a POST would do, admission and validation included; nothing is stored.
+    pub async fn try_create(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        body: Bytes,
+    ) -> Result<Written, WriteError> {
+        let path = trial(with_manager(resource.path(namespace, None)));
+        self.write(&Method::POST, &path, "application/json", body).await
+    }
+
+    /// What a merge patch would do, likewise.
+    pub async fn try_merge_patch(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+        body: Bytes,
+    ) -> Result<Written, WriteError> {
+        let path = trial(with_manager(resource.path(namespace, Some(name))));
+        self.write(&Method::PATCH, &path, "application/merge-patch+json", body).await
     }
 
     /// JSON merge patch of an object.
@@ -189,6 +214,10 @@ impl Cluster {
 
 fn with_manager(path: String) -> String {
     format!("{path}?fieldManager={FIELD_MANAGER}")
+}
+
+fn trial(path: String) -> String {
+    format!("{path}&dryRun=All")
 }
 
 #[derive(Deserialize)]

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::engine::restore::Timeouts;
 
 use super::OnRestart;
 use super::backoff::Backoff;
@@ -45,6 +46,7 @@ pub struct Controller {
     pub left_alone: BTreeSet<velero::RestorePhase>,
     pub on_restart: OnRestart,
     pub item_operation_timeout: GoDuration,
+    pub timeouts: Timeouts,
 }
 
 /// What this process has under way.

@@ -9,16 +9,20 @@ mod compare;
 mod create;
 mod existing;
 mod facts;
+mod fate;
 mod files;
 mod first_look;
 mod hooks;
 mod item;
 mod leftovers;
+mod look;
 mod modifiers;
 mod namespaces;
 mod new_kinds;
+mod order;
 mod owners;
 mod plan;
+mod preview;
 mod priorities;
 mod records;
 mod reset;
@@ -28,10 +32,12 @@ mod settings;
 mod source;
 mod validate;
 mod volumes;
+mod webhooks;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero;
@@ -46,11 +52,16 @@ use crate::engine::run_log::{self, Message, Place, RunKind, RunLog};
 use crate::store::BackupStore;
 
 use modifiers::Modifiers;
+use preview::Hand;
 use records::Records;
 use run::Run;
 use settings::Settings;
-use wishes::Wishes;
+use wishes::{DryRun, Wishes};
 
+pub use compare::Difference;
+pub use fate::Fate;
+pub use namespaces::Standing;
+pub use preview::{Depth, PlannedNamespace, PlannedObject, Preview};
 pub use source::Error as SourceError;
 pub use validate::{Facts, ModifierSource, NON_RESTORABLE, Validated, modifier_config_map, validate};
 
@@ -64,6 +75,25 @@ pub struct RestoreRun {
     pub clock: Clock,
     pub progress: watch::Sender<Progress>,
     pub cancel: CancellationToken,
+    pub timeouts: Timeouts,
+}
+
+/// How long a restore waits for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Definitions that are to be established, and hooks that set no limit themselves: Velero's `--resource-timeout`.
+    pub resource: Duration,
+    /// Namespaces that are on their way out: Velero's `--terminating-resource-timeout`.
+    pub terminating: Duration,
+    /// Services that answer webhooks.
+    pub webhooks: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let ten_minutes = Duration::from_secs(600);
+        Self { resource: ten_minutes, terminating: ten_minutes, webhooks: Duration::from_secs(120) }
+    }
 }
 
 /// Objects that are selected, and those of them that have been dealt with.
@@ -99,16 +129,59 @@ pub enum Error {
     ReadModifiers { name: String, source: cluster::Error },
     #[error("resource modifiers in ConfigMap {name} can't be used: {reason}")]
     Modifiers { name: String, reason: String },
+    #[error("reading back what the dry run reported failed")]
+    Notes(#[source] crate::archive::Error),
     #[error("keeping the log failed")]
     Log(#[from] run_log::Error),
     #[error("the restore was cancelled")]
     Cancelled,
 }
 
-/// Carries out a restore. Objects that fail, and files that can't be written, are counted in the outcome; an error means
-/// that it could not be carried out.
+/// Carries out a restore, or tells what it would do where it is annotated as a dry run. Objects that fail, and files that
+/// can't be written, are counted in the outcome; an error means that it could not be carried out.
 pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
-    let RestoreRun { restore, backup, cluster, store, clock, progress, cancel } = restore_run;
+    let store = restore_run.store.clone();
+    let Opened { mut run, dry_run } = open(restore_run).await?;
+    if let DryRun::Told(depth) = dry_run {
+        let preview = run.look_ahead(depth).await;
+        preview::tell(&run, &preview);
+    } else {
+        run.carry_out().await.map_err(Error::Discover)?;
+        run.wait_for_hooks().await;
+    }
+    if run.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let items = run.records.listed() + run.bare_namespaces.len() as u64;
+    run.log.info("Restore completed", &[("items", &items.to_string())]);
+    let finished = run.log.finish()?;
+    let counts = finished.counts;
+    let unwritten = run.write_files(&store, finished).await;
+    let errors = counts.errors + unwritten;
+    Ok(Outcome { warnings: counts.warnings, errors, items, hooks: run.hooks.counts() })
+}
+
+/// What a restore would do, whether or not it is annotated as a dry run. Nothing is written, neither to the cluster nor to
+/// the bucket.
+pub async fn preview(restore_run: RestoreRun, depth: Depth) -> Result<Preview, Error> {
+    let Opened { mut run, dry_run: _ } = open(restore_run).await?;
+    let preview = run.look_ahead(depth).await;
+    if run.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let notes = preview::notes(&run.log.finish()?).map_err(Error::Notes)?;
+    Ok(Preview { notes, ..preview })
+}
+
+/// A restore whose backup was read and found sound.
+struct Opened {
+    run: Run,
+    dry_run: DryRun,
+}
+
+/// Everything up to the first object.
+async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
+    let RestoreRun { restore, backup, cluster, store, clock, progress, cancel, timeouts } = restore_run;
     let home = restore.metadata.namespace.clone().unwrap_or_default();
     let name = restore.metadata.name.clone().unwrap_or_default();
     let backup_name = backup.metadata.name.clone().unwrap_or_default();
@@ -129,7 +202,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
         Ok(wishes) => wishes,
         Err(problems) => return Err(Error::Refused { problems }),
     };
-    let Wishes { remap, owner_references } = wishes;
+    let Wishes { remap, owner_references, dry_run } = wishes;
     let configuration = facts::configuration(&cluster, &home, remap).await;
     let configuration = configuration.map_err(Error::Configuration)?;
     let modifiers = modifiers(&cluster, &restore).await?;
@@ -145,7 +218,10 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     let source::Looked { index, heads, kinds } =
         source::index(&store, &backup_name, settings.selection.labels.clone()).await?;
     tell_problems(&log, &settings, &index.problems);
-    let mut run = Run {
+    let run = Run {
+        hand: Hand::Restores,
+        timeouts,
+        created: restore.metadata.creation_timestamp.as_ref().map(to_chrono),
         facts: facts::Facts::new(cluster.clone()),
         leftovers: leftovers::Leftovers::of(&settings.mapping),
         owner_references,
@@ -153,7 +229,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
         settings,
         configuration,
         modifiers,
-        hooks: hooks::Hooks::new(rules, restore.status.start_timestamp.as_ref().map(to_chrono)),
+        hooks: hooks::Hooks::new(rules),
         by_place: source::by_place(&index),
         records: Records::new(index.items.len()),
         index,
@@ -169,18 +245,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
         progress,
         cancel,
     };
-    run.carry_out().await.map_err(Error::Discover)?;
-    run.wait_for_hooks().await;
-    if run.cancel.is_cancelled() {
-        return Err(Error::Cancelled);
-    }
-    let items = run.records.listed() + run.bare_namespaces.len() as u64;
-    run.log.info("Restore completed", &[("items", &items.to_string())]);
-    let finished = run.log.finish()?;
-    let counts = finished.counts;
-    let unwritten = run.write_files(&store, finished).await;
-    let errors = counts.errors + unwritten;
-    Ok(Outcome { warnings: counts.warnings, errors, items, hooks: run.hooks.counts() })
+    Ok(Opened { run, dry_run })
 }
 
 /// The rules that the Restore names, read again: what was validated may have changed since.

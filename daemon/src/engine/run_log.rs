@@ -124,6 +124,8 @@ struct State {
     failure: Option<io::Error>,
     warnings: Verdicts,
     errors: Verdicts,
+    /// What a dry run found, object by object.
+    plan: Option<Verdicts>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +144,7 @@ impl RunLog {
             failure: None,
             warnings: Verdicts::default(),
             errors: Verdicts::default(),
+            plan: None,
         };
         Ok(Self { kind, run: run.into(), clock, state: Arc::new(Mutex::new(state)) })
     }
@@ -158,6 +161,15 @@ impl RunLog {
 
     pub fn error(&self, place: Place, message: impl Into<Message>) {
         self.report(Severity::Error, place, message.into());
+    }
+
+    /// A line of a dry run's plan, which stands in the results beside errors and warnings, in their form: whoever reads
+    /// results as Velero does reads it too.
+    pub fn plan(&self, place: Place, text: String) {
+        let mut state = self.state();
+        if state.spool.is_some() {
+            state.plan.get_or_insert_with(Verdicts::roomy).add(place, text);
+        }
     }
 
     pub fn counts(&self) -> Counts {
@@ -181,7 +193,7 @@ impl RunLog {
         file.rewind()
             .and_then(|()| BufReader::new(file).read_to_end(&mut log))
             .map_err(|source| Error::Read { run: run(), source })?;
-        let results = Results { errors: &state.errors, warnings: &state.warnings };
+        let results = Results { errors: &state.errors, warnings: &state.warnings, plan: state.plan.as_ref() };
         let results_gz = results.gzip().map_err(|source| Error::Encode { run: run(), source })?;
         let counts = Counts { warnings: state.warnings.count(), errors: state.errors.count() };
         Ok(Finished { log_gz: log.into(), results_gz, counts })

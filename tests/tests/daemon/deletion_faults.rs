@@ -244,6 +244,7 @@ impl Life {
             left_alone: Default::default(),
             on_restart: OnRestart::Resume,
             item_operation_timeout: GoDuration::from_secs(60),
+            timeouts: holdfast::engine::restore::Timeouts::default(),
         };
         tasks.spawn(async move {
             tokio::join!(requests.filled(), backups.filled(), restores.filled(), locations.filled());

@@ -1,5 +1,6 @@
 //! The daemon as users run it: custom resources in, backups and restores out, across restarts.
 
+mod archives;
 mod backup;
 mod deletion;
 mod deletion_faults;
@@ -7,6 +8,9 @@ mod expiry;
 mod home;
 mod restart;
 mod restore;
+mod restore_damaged;
+mod restore_interrupted;
+mod restore_plan;
 mod schedule;
 mod start;
 mod sync;

@@ -126,6 +126,7 @@ async fn launch(
         cluster: controller.cluster.clone(),
         restores: controller.restores.clone(),
         clock: controller.clock.clone(),
+        timeouts: controller.timeouts,
     };
     registry.runs.start(uid(&restore), &restore.name_any(), |cancel| run::run(work, cancel));
     Ok(())

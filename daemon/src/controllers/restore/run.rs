@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::controllers::stores::{Stores, reason};
 use crate::controllers::watched::Watched;
 use crate::engine;
-use crate::engine::restore::{Outcome, Progress, RestoreRun};
+use crate::engine::restore::{Outcome, Progress, RestoreRun, Timeouts};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub(super) struct Work {
     pub(super) cluster: Cluster,
     pub(super) restores: Arc<Watched<velero::Restore>>,
     pub(super) clock: Clock,
+    pub(super) timeouts: Timeouts,
 }
 
 /// How often the progress of a run is written into its status.
@@ -71,6 +72,7 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
         clock: work.clock.clone(),
         progress,
         cancel,
+        timeouts: work.timeouts,
     });
     let ended = tokio::select! {
         ended = engine => ended,

@@ -3,6 +3,8 @@
 //! Managed fields are never compared: a restored object gets them from its own creation, so they would differ for
 //! every object that a restore made.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 /// How many differing fields a message names; the rest are counted.
@@ -11,8 +13,36 @@ const NAMED_FIELDS: usize = 8;
 /// The paths at which two objects differ, in order: `spec.replicas`, `data["a.b"]`, `spec.ports[0].port`.
 pub(crate) fn differing_fields(live: &Value, desired: &Value) -> Vec<String> {
     let mut fields = Vec::new();
-    collect(live, desired, &mut String::new(), &mut fields);
+    collect(live, desired, &mut String::new(), &mut |path, _, _| fields.push(path.to_owned()));
     fields
+}
+
+/// The same with the values at them.
+pub(crate) fn differences(live: &Value, desired: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
+    collect(live, desired, &mut String::new(), &mut |path, live, desired| {
+        found.push(Difference { path: path.to_owned(), live: live.clone(), backup: desired.clone() });
+    });
+    found
+}
+
+/// A field in which the object of the cluster and the one that the restore would create differ; null where it is absent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    pub path: String,
+    pub live: Value,
+    pub backup: Value,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, live, backup } = self;
+        match (live, backup) {
+            (Value::Null, backup) => write!(formatter, "{path}: only the backup has {backup}"),
+            (live, Value::Null) => write!(formatter, "{path}: only the cluster has {live}"),
+            (live, backup) => write!(formatter, "{path}: {live} in the cluster, {backup} in the backup"),
+        }
+    }
 }
 
 /// The fields as a message names them.
@@ -24,7 +54,7 @@ pub(crate) fn in_words(fields: &[String]) -> String {
     }
 }
 
-fn collect(live: &Value, desired: &Value, path: &mut String, fields: &mut Vec<String>) {
+fn collect(live: &Value, desired: &Value, path: &mut String, found: &mut dyn FnMut(&str, &Value, &Value)) {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
             let only_desired = desired.keys().filter(|key| !live.contains_key(*key));
@@ -37,7 +67,7 @@ fn collect(live: &Value, desired: &Value, path: &mut String, fields: &mut Vec<St
                 let length = path.len();
                 push_key(path, key);
                 let null = Value::Null;
-                collect(live.get(key).unwrap_or(&null), desired.get(key).unwrap_or(&null), path, fields);
+                collect(live.get(key).unwrap_or(&null), desired.get(key).unwrap_or(&null), path, found);
                 path.truncate(length);
             }
         }
@@ -45,12 +75,12 @@ fn collect(live: &Value, desired: &Value, path: &mut String, fields: &mut Vec<St
             for (at, (live, desired)) in live.iter().zip(desired).enumerate() {
                 let length = path.len();
                 path.push_str(&format!("[{at}]"));
-                collect(live, desired, path, fields);
+                collect(live, desired, path, found);
                 path.truncate(length);
             }
         }
         (live, desired) if live == desired => {}
-        _ => fields.push(path.clone()),
+        (live, desired) => found(path, live, desired),
     }
 }
 

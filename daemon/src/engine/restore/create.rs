@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -19,8 +20,6 @@ use crate::engine::run_log::Message;
 use crate::engine::select::DEFINITIONS;
 use holdfast_policy::velero::labels::RESTORE_NAME;
 
-/// Velero's `--resource-timeout`.
-const CRD_READY_WITHIN: Duration = Duration::from_secs(600);
 const DEFAULT_ACCOUNT_WITHIN: Duration = Duration::from_secs(20);
 const DEFAULT_ACCOUNT_EVERY: Duration = Duration::from_millis(200);
 const STATUS_TRIES: u32 = 5;
@@ -49,47 +48,65 @@ impl Streak {
 impl Run {
     pub(crate) async fn create(&self, item: &Item<'_>, mut ready: Ready) -> Result<Record, Error> {
         let applied_fields = take_managed_fields(&mut ready.object);
-        let Ready { object, status, resource } = ready;
-        let body = encode(&object).map_err(Error::Encode)?;
+        let body = encode(&ready.object).map_err(Error::Encode)?;
+        let name = name_of(&ready.object).to_owned();
         if self.streak.expects_existing() {
-            match self.cluster.get_value(&resource, item.target, name_of(&object)).await {
-                Ok(Some(live)) => return self.meet(item, &resource, &object, live).await,
+            match self.cluster.get_value(&ready.resource, item.target, &name).await {
+                Ok(Some(live)) => {
+                    return self.found(item, ready, applied_fields, live, Attempt::Clear).await;
+                }
                 Ok(None) => self.streak.broken(),
                 Err(error) => return Ok(self.unknown_existing(item, &error)),
             }
         }
-        let failure = match self.send(item, &resource, body).await {
+        let failure = match self.send(item, &ready.resource, body).await {
             Ok(written) => {
                 self.streak.broken();
-                return self.after_create(item, &resource, object, status, applied_fields, written).await;
+                return self.after_create(item, ready, applied_fields, written).await;
             }
             Err(failure) => failure,
         };
-        let name = name_of(&object).to_owned();
         match failure {
             WriteError::AlreadyExists { message: _, attempt } => {
                 self.streak.existed();
-                let live = match self.cluster.get_value(&resource, item.target, &name).await {
+                let live = match self.cluster.get_value(&ready.resource, item.target, &name).await {
                     Ok(live) => live.ok_or(Error::Vanished)?,
                     Err(error) => return Ok(self.unknown_existing(item, &error)),
                 };
-                if attempt == Attempt::AfterUnclearEnd && self.is_ours(&live) {
-                    let written = written_of(&live);
-                    return self.after_create(item, &resource, object, status, applied_fields, written).await;
-                }
-                self.meet(item, &resource, &object, live).await
+                self.found(item, ready, applied_fields, live, attempt).await
             }
             WriteError::Invalid { ref causes, .. }
                 if item.kind == "Service" && only_ports_are_taken(causes) =>
             {
-                match self.cluster.get_value(&resource, item.target, &name).await {
-                    Ok(Some(live)) => self.meet(item, &resource, &object, live).await,
+                match self.cluster.get_value(&ready.resource, item.target, &name).await {
+                    Ok(Some(live)) => self.found(item, ready, applied_fields, live, Attempt::Clear).await,
                     Ok(None) => Err(Error::Create(failure)),
                     Err(error) => Ok(self.unknown_existing(item, &error)),
                 }
             }
             failure => Err(Error::Create(failure)),
         }
+    }
+
+    /// The object is there already: by an earlier request of this restore, whose follow-up may be lacking, or because
+    /// somebody else made it.
+    async fn found(
+        &self,
+        item: &Item<'_>,
+        ready: Ready,
+        applied_fields: Option<Value>,
+        live: Value,
+        attempt: Attempt,
+    ) -> Result<Record, Error> {
+        let ours = match attempt {
+            Attempt::AfterUnclearEnd => self.is_ours(&live),
+            Attempt::Clear => self.made(&live),
+        };
+        if !ours {
+            return self.meet(item, &ready.resource, &ready.object, live).await;
+        }
+        let applied_fields = applied_fields.filter(|_| !is_applied(live.pointer("/metadata/managedFields")));
+        self.after_create(item, ready, applied_fields, written_of(&live)).await
     }
 
     /// A namespace that was just made gets its default service account a moment later, and no pod before that.
@@ -112,12 +129,12 @@ impl Run {
     async fn after_create(
         &self,
         item: &Item<'_>,
-        resource: &Resource,
-        mut object: Value,
-        status: Option<Value>,
+        ready: Ready,
         applied_fields: Option<Value>,
         written: Written,
     ) -> Result<Record, Error> {
+        let Ready { mut object, status, resource } = ready;
+        let resource = &resource;
         let mut record = Record::Listed(Action::Created);
         if written.name != *item.entry.name {
             record = Record::Renamed(written.name.clone());
@@ -183,7 +200,6 @@ impl Run {
         live: Value,
     ) -> Result<Record, Error> {
         let name = name_of(object).to_owned();
-        self.take_up_hooks(item, &live, &name);
         let patch = |body: Value| {
             let (cluster, target, name) = (&self.cluster, item.target, &name);
             async move {
@@ -242,9 +258,18 @@ impl Run {
         labels.and_then(|labels| labels.get(RESTORE_NAME)) == self.settings.labels.get(RESTORE_NAME)
     }
 
+    /// The object was created by this restore, now or before it was interrupted. The API server's clock dates both, and a
+    /// restore of the same name that was there before made its objects before this one came to be.
+    pub(super) fn made(&self, live: &Value) -> bool {
+        let created = live.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
+        let created = created.and_then(|text| text.parse::<DateTime<Utc>>().ok());
+        created.zip(self.created).is_some_and(|(object, restore)| object >= restore) && self.is_ours(live)
+    }
+
     /// Until objects of the new kind can be created.
     async fn wait_until_served(&self, resource: &Resource, name: &str) -> Result<(), Error> {
-        let deadline = Instant::now() + CRD_READY_WITHIN;
+        let within = self.timeouts.resource;
+        let deadline = Instant::now() + within;
         let mut pause = Duration::from_millis(50);
         loop {
             // A failing read is no verdict: the deadline is.
@@ -254,7 +279,7 @@ impl Run {
                 return Ok(());
             }
             if Instant::now() >= deadline || self.cancel.is_cancelled() {
-                return Err(Error::CrdNotReady { seconds: CRD_READY_WITHIN.as_secs() });
+                return Err(Error::CrdNotReady { seconds: within.as_secs() });
             }
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
@@ -264,14 +289,17 @@ impl Run {
 
 /// Takes the managed fields off; gives them back where they are worth a request of their own: somebody applied the
 /// object, and would run into conflicts with us. Otherwise those of the creation are as good.
-fn take_managed_fields(object: &mut Value) -> Option<Value> {
+pub(super) fn take_managed_fields(object: &mut Value) -> Option<Value> {
     let fields = object.get_mut("metadata")?.as_object_mut()?.remove("managedFields")?;
-    let applied =
-        fields.as_array()?.iter().any(|entry| entry.get("operation").is_some_and(|it| it == "Apply"));
-    applied.then_some(fields)
+    is_applied(Some(&fields)).then_some(fields)
 }
 
-fn only_ports_are_taken(causes: &[String]) -> bool {
+fn is_applied(fields: Option<&Value>) -> bool {
+    let applied = |entry: &Value| entry.get("operation").is_some_and(|operation| operation == "Apply");
+    fields.and_then(Value::as_array).is_some_and(|entries| entries.iter().any(applied))
+}
+
+pub(super) fn only_ports_are_taken(causes: &[String]) -> bool {
     !causes.is_empty() && causes.iter().all(|cause| cause.contains("provided port is already allocated"))
 }
 
@@ -285,7 +313,7 @@ fn is_established(definition: &Value) -> bool {
     holds("Established") && holds("NamesAccepted")
 }
 
-fn name_of(object: &Value) -> &str {
+pub(super) fn name_of(object: &Value) -> &str {
     object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::compare::{differing_fields, merge_patch};
+use super::compare::{self, Difference, differing_fields, merge_patch};
 use super::reset::{MissingMetadata, reset};
 use holdfast_policy::velero::labels::{BACKUP_NAME, RESTORE_NAME};
 
@@ -44,16 +44,11 @@ pub(crate) enum Existing {
 
 pub(crate) fn decide(
     desired: &Value,
-    mut live: Value,
+    live: Value,
     group_resource: &str,
     policy: Policy,
 ) -> Result<Existing, MissingMetadata> {
-    reset(&mut live)?;
-    forget_managed_fields(&mut live);
-    let mut desired = desired.clone();
-    forget_managed_fields(&mut desired);
-    let labels = restore_labels(&desired);
-    put_labels(&mut live, &labels);
+    let Compared { live, desired, labels } = compared(desired, live)?;
     let fields = differing_fields(&live, &desired);
     let label_patch = || json!({"metadata": {"labels": labels}});
     if fields.is_empty() {
@@ -77,6 +72,29 @@ pub(crate) fn decide(
             Existing::Update { patch, labels: label_patch() }
         }
     })
+}
+
+/// Where the two differ, as the decision sees them.
+pub(crate) fn differences(desired: &Value, live: Value) -> Result<Vec<Difference>, MissingMetadata> {
+    let Compared { live, desired, labels: _ } = compared(desired, live)?;
+    Ok(compare::differences(&live, &desired))
+}
+
+/// Both objects without what no restore brings back.
+struct Compared {
+    live: Value,
+    desired: Value,
+    labels: Map<String, Value>,
+}
+
+fn compared(desired: &Value, mut live: Value) -> Result<Compared, MissingMetadata> {
+    reset(&mut live)?;
+    forget_managed_fields(&mut live);
+    let mut desired = desired.clone();
+    forget_managed_fields(&mut desired);
+    let labels = restore_labels(&desired);
+    put_labels(&mut live, &labels);
+    Ok(Compared { live, desired, labels })
 }
 
 fn forget_managed_fields(object: &mut Value) {

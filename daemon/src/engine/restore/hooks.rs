@@ -3,9 +3,7 @@
 //! else's hooks up.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -15,23 +13,18 @@ use crate::engine::run_log::{Message, Place, RunLog};
 use crate::hooks::restore::{self, Event, Hook, Identity, Rules};
 use crate::hooks::{Counts, Pod, Tally};
 
-/// Velero's `--resource-timeout`, which bounds the wait of hooks that set no limit themselves.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
-
 /// The hooks of one run.
 #[derive(Debug)]
 pub(crate) struct Hooks {
     pub(crate) rules: Rules,
-    /// When the restore began, at its first attempt.
-    began: Option<DateTime<Utc>>,
     tally: Arc<Tally<Identity>>,
     /// One task for each pod. They end with this value.
     running: Mutex<JoinSet<()>>,
 }
 
 impl Hooks {
-    pub(crate) fn new(rules: Rules, began: Option<DateTime<Utc>>) -> Self {
-        Self { rules, began, tally: Arc::default(), running: Mutex::default() }
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self { rules, tally: Arc::default(), running: Mutex::default() }
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -40,7 +33,8 @@ impl Hooks {
 }
 
 impl Run {
-    /// A pod was created, under this name: its commands begin to wait for its containers.
+    /// A pod was created, under this name: its commands begin to wait for its containers. Where an attempt before created
+    /// it and was interrupted, nobody knows how far its hooks had come: they are run, for a second time at worst.
     pub(crate) fn start_hooks(&self, item: &Item<'_>, object: &Value, name: &str) {
         if &*item.entry.group_resource != "pods" {
             return;
@@ -64,23 +58,13 @@ impl Run {
         for hook in &due.hooks {
             self.hooks.tally.attempt(hook.identity(&pod));
         }
+        let longest_wait = self.timeouts.resource;
         let (client, log, tally) =
             (self.cluster.client().clone(), self.log.clone(), self.hooks.tally.clone());
         self.hooks.running.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
             let tell = |event: Event<'_>| note(event, &pod, &log, &tally);
-            restore::run(&client, &pod, due.hooks, LONGEST_WAIT, &tell).await;
+            restore::run(&client, &pod, due.hooks, longest_wait, &tell).await;
         });
-    }
-
-    /// A pod that is there already may have been created by an attempt of this restore that was interrupted, and
-    /// nobody knows how far its hooks had come: they are run, for a second time at worst.
-    pub(crate) fn take_up_hooks(&self, item: &Item<'_>, live: &Value, name: &str) {
-        let created = live.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
-        let created = created.and_then(|text| text.parse::<DateTime<Utc>>().ok());
-        let since_we_began = created.zip(self.hooks.began).is_some_and(|(created, began)| created >= began);
-        if since_we_began && self.is_ours(live) {
-            self.start_hooks(item, live, name);
-        }
     }
 
     /// Returns when all commands have ended one way or another, or the run is cancelled.

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use holdfast_policy::velero::labels::{RESTORE_MUST_INCLUDE_ADDITIONAL_ITEMS, RESTORE_STATUS};
 use serde_json::Value;
 
+use super::fate::Fate;
 use super::first_look::Head;
 use super::modifiers::{self, Subject};
 use super::plan::AtRest;
+use super::preview::Hand;
 use super::records::{Action, Record};
 use super::reset::{MissingMetadata, reset};
 use super::run::Run;
@@ -95,6 +97,12 @@ impl Run {
         if item.target.is_some_and(|namespace| self.missing_namespaces.contains(namespace)) {
             return Record::Listed(Action::Failed);
         }
+        if let Hand::Looks(findings) = &self.hand {
+            let fate = self.look(&item, findings).await;
+            let fails = |error: Error| Fate::Fails { message: with_causes(&error) };
+            findings.note(position, fate.unwrap_or_else(fails));
+            return Record::Unlisted;
+        }
         match self.prepare_and_create(&item).await {
             Ok(record) => record,
             Err(error) => {
@@ -131,7 +139,7 @@ impl Run {
     }
 
     /// None where the object is left out by rule.
-    async fn prepare(&self, item: &Item<'_>) -> Result<Option<Ready>, Error> {
+    pub(crate) async fn prepare(&self, item: &Item<'_>) -> Result<Option<Ready>, Error> {
         let entry = item.entry;
         let json = self.index.read(entry).map_err(Error::Read)?;
         let mut object: Value = serde_json::from_slice(&json).map_err(Error::Decode)?;

@@ -17,8 +17,6 @@ use crate::cluster::write::WriteError;
 use crate::engine::run_log::{Message, Place};
 use crate::engine::select::NAMESPACES;
 
-/// Velero's `--terminating-resource-timeout`.
-const GONE_WITHIN: Duration = Duration::from_secs(600);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 16;
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -35,6 +33,30 @@ enum Error {
     Read(#[from] crate::cluster::Error),
     #[error("it is still terminating after {} s", within.as_secs())]
     Terminating { within: Duration },
+}
+
+/// How a namespace stands before a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    There,
+    /// It would be created.
+    Absent,
+    /// It would be waited for, and created again.
+    Terminating,
+    Unknown {
+        reason: String,
+    },
+}
+
+impl Standing {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::There => "exists",
+            Self::Absent => "create",
+            Self::Terminating => "create when it is gone",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -69,11 +91,21 @@ impl Run {
         }
     }
 
+    pub(crate) async fn standing(&self, name: &str) -> Standing {
+        match self.cluster.get_value(&namespaces(), None, name).await {
+            Ok(None) => Standing::Absent,
+            Ok(Some(live)) if is_terminating(&live) => Standing::Terminating,
+            Ok(Some(_)) => Standing::There,
+            Err(error) => Standing::Unknown { reason: error.to_string() },
+        }
+    }
+
     async fn ensure(&self, namespace: &TargetNamespace) -> Result<Ensured, Error> {
         let resource = namespaces();
         let body = item::encode(&self.namespace_body(namespace)?)
             .map_err(|error| Error::Object(error.to_string()))?;
-        let deadline = Instant::now() + GONE_WITHIN;
+        let within = self.timeouts.terminating;
+        let deadline = Instant::now() + within;
         loop {
             match self.cluster.create(&resource, None, body.clone()).await {
                 Ok(_) => {
@@ -86,9 +118,11 @@ impl Run {
             loop {
                 match self.cluster.get_value(&resource, None, &namespace.name).await? {
                     None => break,
+                    // By this restore, before it was interrupted.
+                    Some(live) if !is_terminating(&live) && self.made(&live) => return Ok(Ensured::Created),
                     Some(live) if !is_terminating(&live) => return Ok(Ensured::Existed),
                     Some(_) if Instant::now() >= deadline || self.cancel.is_cancelled() => {
-                        return Err(Error::Terminating { within: GONE_WITHIN });
+                        return Err(Error::Terminating { within });
                     }
                     Some(_) => sleep(ASK_EVERY).await,
                 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::priorities;
 use super::selection::{Filtered, Selection};
+use super::webhooks::ServicePlace;
 use crate::engine::select::{DEFINITIONS, NAMESPACES};
 
 /// One object of the archive and what a first look into it told.
@@ -61,10 +62,12 @@ pub(crate) struct TargetNamespace {
 }
 
 /// Objects of one kind, all restored at once.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wave {
     pub(crate) group_resource: String,
     pub(crate) steps: Vec<Step>,
+    /// Services of webhooks that must answer before the next wave.
+    pub(crate) awaits: Vec<ServicePlace>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +140,7 @@ pub(crate) fn plan(
         .into_iter()
         .map(|group_resource| {
             let steps = by_kind.remove(group_resource.as_str()).unwrap_or_default();
-            Wave { group_resource, steps }
+            Wave { group_resource, steps, awaits: Vec::new() }
         })
         .collect();
     Plan {
@@ -273,12 +276,10 @@ mod tests {
         ];
         let plan = planned(&entries, &everything(), &[]);
         let create = |position| Step { position, decision: Decision::Create };
+        let wave = |kind: &str, steps| Wave { group_resource: kind.to_owned(), steps, awaits: vec![] };
         assert_eq!(
             plan.waves,
-            [
-                Wave { group_resource: "configmaps".to_owned(), steps: vec![create(1), create(2)] },
-                Wave { group_resource: "deployments.apps".to_owned(), steps: vec![create(0)] },
-            ]
+            [wave("configmaps", vec![create(1), create(2)]), wave("deployments.apps", vec![create(0)]),]
         );
     }
 

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Progress;
 use super::create::Streak;
 use super::facts::Facts;
 use super::first_look::{Head, Kinds};
@@ -20,10 +20,12 @@ use super::hooks::Hooks;
 use super::leftovers::Leftovers;
 use super::modifiers::Modifiers;
 use super::plan::{Decision, Entry, Plan, Skip, Step, Target, Wave, plan, target_namespace};
+use super::preview::Hand;
 use super::records::{Action, Claim, Record, Records};
 use super::settings::Settings;
 use super::volumes::VolumeInfo;
 use super::wishes::OwnerReferences;
+use super::{Progress, Timeouts};
 use crate::actions::restore::Configuration;
 use crate::archive::{Index, IndexedItem};
 use crate::cluster::{Cluster, Discovery};
@@ -35,6 +37,10 @@ const IN_FLIGHT: usize = 32;
 
 /// Everything that restoring one object may need.
 pub(crate) struct Run {
+    pub(crate) hand: Hand,
+    pub(crate) timeouts: Timeouts,
+    /// When the Restore was created, by the API server's clock.
+    pub(crate) created: Option<DateTime<Utc>>,
     pub(crate) cluster: Cluster,
     pub(crate) settings: Settings,
     pub(crate) configuration: Configuration,
@@ -65,12 +71,15 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn plan(&self) -> Plan {
-        let entries: Vec<Entry<'_>> =
-            self.index.items.iter().zip(&self.heads).map(|(item, head)| self.entry(item, head)).collect();
+        let entries = self.entries();
         let resolve = |name: &str| self.discovery.resolve(name).map(|resource| resource.group_resource());
         let serves = |api_version: &str, kind: &str| self.discovery.by_kind(api_version, kind).is_some();
         let target = Target { resolve: &resolve, serves: &serves };
         plan(&entries, &self.settings.selection, &self.settings.mapping, &target)
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
+        self.index.items.iter().zip(&self.heads).map(|(item, head)| self.entry(item, head)).collect()
     }
 
     fn entry<'a>(&'a self, item: &'a IndexedItem, head: &'a Option<Head>) -> Entry<'a> {
@@ -95,13 +104,16 @@ impl Run {
             self.wave(wave).await;
             self.discover_new_kinds(wave).await?;
         }
-        let plan = self.plan();
+        let plan = self.ordered_plan().await;
         drop(first);
         self.ensure_namespaces(&plan.namespaces).await;
         for wave in &plan.waves {
             match wave.group_resource.as_str() {
                 DEFINITIONS | NAMESPACES => {}
-                _ => self.wave(wave).await,
+                _ => {
+                    self.wave(wave).await;
+                    self.await_services(&wave.awaits).await;
+                }
             }
         }
         self.remap_owners().await;
@@ -111,7 +123,7 @@ impl Run {
         Ok(())
     }
 
-    fn tell_what_was_planned(&self, plan: &Plan) {
+    pub(crate) fn tell_what_was_planned(&self, plan: &Plan) {
         let steps = || plan.waves.iter().flat_map(|wave| &wave.steps);
         let selected = steps().filter(|step| !matches!(step.decision, Decision::Filtered(_))).count();
         self.progress.send_replace(Progress { total: selected as u64, done: 0 });

@@ -2,15 +2,26 @@
 //!
 //! In: the Restore. Out: [`Wishes`], or everything that is wrong with the annotations.
 
-use holdfast_policy::annotations::{OWNER_REFERENCES, REMAP, remap};
+use holdfast_policy::annotations::{DRY_RUN, OWNER_REFERENCES, REMAP, remap};
 use holdfast_policy::model::remap::Remap;
 use holdfast_policy::velero;
+
+use super::preview::Depth;
 
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Wishes {
     /// Without namespaces, which are the spec's.
     pub(crate) remap: Remap,
     pub(crate) owner_references: OwnerReferences,
+    pub(crate) dry_run: DryRun,
+}
+
+/// Whether the restore is carried out.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DryRun {
+    #[default]
+    No,
+    Told(Depth),
 }
 
 /// What becomes of the owners that an object had.
@@ -50,7 +61,17 @@ impl Wishes {
                 OwnerReferences::Drop
             }
         };
-        if problems.is_empty() { Ok(Self { remap, owner_references }) } else { Err(problems) }
+        // A word that is not understood must not become a restore that changes the cluster.
+        let dry_run = match annotations.get(DRY_RUN).map(String::as_str) {
+            None | Some("false") => DryRun::No,
+            Some("true") => DryRun::Told(Depth::Plan),
+            Some("server") => DryRun::Told(Depth::Server),
+            Some(other) => {
+                problems.push(format!("annotation {DRY_RUN} is {other:?}, not true, server or false"));
+                DryRun::No
+            }
+        };
+        if problems.is_empty() { Ok(Self { remap, owner_references, dry_run }) } else { Err(problems) }
     }
 }
 
@@ -74,6 +95,14 @@ mod tests {
     }
 
     #[test]
+    fn a_dry_run_is_asked_for_in_two_depths() {
+        let dry_run = |word: &str| wishes(json!({DRY_RUN: word})).unwrap().dry_run;
+        assert_eq!(dry_run("true"), DryRun::Told(Depth::Plan));
+        assert_eq!(dry_run("server"), DryRun::Told(Depth::Server));
+        assert_eq!(dry_run("false"), DryRun::No);
+    }
+
+    #[test]
     fn names_are_read_from_the_annotation_that_policies_write() {
         let text = r#"{"images":{"old/":"new/"},"nodes":{"n1":"n2"},"storageClasses":{"slow":"fast"}}"#;
         let remap = wishes(json!({REMAP: text})).unwrap().remap;
@@ -85,11 +114,12 @@ mod tests {
     fn everything_that_is_wrong_is_told() {
         let text = r#"{"namespaces":{"a":"b"},"images":{"":"x"}}"#;
         assert_eq!(
-            wishes(json!({REMAP: text, OWNER_REFERENCES: "keep"})),
+            wishes(json!({REMAP: text, OWNER_REFERENCES: "keep", DRY_RUN: "yes"})),
             Err(vec![
                 "annotation holdfast.dev/remap: namespaces are mapped by spec.namespaceMapping".to_owned(),
                 "annotation holdfast.dev/remap: images has an empty name".to_owned(),
                 "annotation holdfast.dev/owner-references is \"keep\", not remap or drop".to_owned(),
+                "annotation holdfast.dev/dry-run is \"yes\", not true, server or false".to_owned(),
             ])
         );
         let broken = wishes(json!({REMAP: r#"{"imges":{}}"#})).unwrap_err();

@@ -15,9 +15,13 @@ use super::{Message, Place};
 /// beyond this they are counted and stand in the log, which does not live in memory.
 const KEPT_BYTES: usize = 512 * 1024;
 
+/// Bytes of a dry run's plan kept for the document: a hundred thousand objects.
+const KEPT_PLAN_BYTES: usize = 16 * 1024 * 1024;
+
 /// All messages of one severity.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Verdicts {
+    room: usize,
     velero: Vec<String>,
     cluster: Vec<String>,
     namespaces: BTreeMap<String, Vec<String>>,
@@ -26,9 +30,31 @@ pub(super) struct Verdicts {
     dropped: u64,
 }
 
+impl Default for Verdicts {
+    fn default() -> Self {
+        Self::with_room(KEPT_BYTES)
+    }
+}
+
 impl Verdicts {
+    pub(super) fn roomy() -> Self {
+        Self::with_room(KEPT_PLAN_BYTES)
+    }
+
+    fn with_room(room: usize) -> Self {
+        Self {
+            room,
+            velero: Vec::new(),
+            cluster: Vec::new(),
+            namespaces: BTreeMap::new(),
+            kept_bytes: 0,
+            kept: 0,
+            dropped: 0,
+        }
+    }
+
     pub(super) fn add(&mut self, place: Place, text: String) {
-        if self.kept_bytes + text.len() > KEPT_BYTES {
+        if self.kept_bytes + text.len() > self.room {
             self.dropped += 1;
             return;
         }
@@ -71,6 +97,8 @@ impl Serialize for Verdicts {
 pub(super) struct Results<'a> {
     pub(super) errors: &'a Verdicts,
     pub(super) warnings: &'a Verdicts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) plan: Option<&'a Verdicts>,
 }
 
 impl Results<'_> {
