@@ -16,12 +16,11 @@ mod settings;
 mod upload;
 
 #[cfg(test)]
-mod conformance;
+mod tests;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
 use holdfast_policy::compression::Compression;
 use holdfast_policy::velero;
 use http::Method;
@@ -312,16 +311,7 @@ impl BackupStore {
     async fn delete_folder(&self, key: &str) -> Result<(), Error> {
         self.connection.ensure_present()?;
         let path = self.path(key)?;
-        let failed = |error: object_store::Error| Error::Delete { key: key.to_owned(), source: error.into() };
-        let listed = self.connection.data.list(Some(&path)).map_ok(|object| object.location).boxed();
-        let mut deleted = self.connection.data.delete_stream(listed);
-        while let Some(result) = deleted.next().await {
-            match result {
-                Ok(_) => {}
-                Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
+        self.delete_below(key, &path, None).await?;
         self.connection.remove_emptied_folder(&path).await
     }
 

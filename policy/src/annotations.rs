@@ -41,6 +41,8 @@ pub const SCHEDULED_AT: &str = "holdfast.dev/scheduled-at";
 /// Annotation of Backups that were brought in from a bucket and whose PodVolumeBackups were not, not all of them: a
 /// daemon that ends in between goes on there.
 pub const IMPORTING: &str = "holdfast.dev/importing";
+/// Annotation of Backups: set by a person, whatever its value, it ends a backup that is not over yet.
+pub const CANCEL: &str = "holdfast.dev/cancel";
 
 /// Annotation of Backups: how many bytes the archive has, for metrics after a restart.
 pub const ARCHIVE_BYTES: &str = "holdfast.dev/archive-bytes";

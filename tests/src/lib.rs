@@ -1,16 +1,20 @@
 //! A real control plane, real buckets and the daemon under test, for this crate's tests and for people.
 //!
-//! [`Testbed`] is an API server with its etcd and controller manager on 127.0.0.1, [`S3Server`] a real S3
-//! server. Whatever a value starts ends with it: on drop, on a panic, on an interrupt, and when the process
+//! [`Testbed`] is an API server with its etcd and controller manager on 127.0.0.1, [`S3Server`], [`AzureServer`] and
+//! [`GcsServer`] are real bucket servers. Whatever a value starts ends with it: on drop, on a panic, on an interrupt, and when the process
 //! that holds it is killed. [`standing`] starts the same servers so that they stay, for `cargo testbed up`.
 
+pub mod azure;
 pub mod bench;
 pub mod command;
 pub mod compare;
 pub mod daemon;
 pub mod demo;
+pub mod door;
 mod file_lock;
 pub mod fixtures;
+pub mod gcs;
+mod http_request;
 pub mod node;
 mod process;
 mod programs;
@@ -20,7 +24,10 @@ pub mod s3;
 pub mod standing;
 pub mod testbed;
 
+pub use azure::AzureServer;
 pub use daemon::{Daemon, DaemonOptions};
+pub use door::Door;
+pub use gcs::GcsServer;
 pub use runs::Runs;
 pub use s3::S3Server;
 pub use testbed::Testbed;

@@ -1,8 +1,11 @@
 //! The programs the testbed runs, and where they come from.
 //!
 //! `KUBEBUILDER_ASSETS` is used as far as it has them. The rest is built once as Go modules with pinned
-//! versions (`controlplane/`, `noderuntime/` and `s3server/` beside this crate) into the user's cache folder, in a directory
-//! named after everything that decides the result, so that a second clone builds nothing again.
+//! versions (`controlplane/`, `noderuntime/`, `s3server/` and `gcsserver/` beside this crate) into the user's cache folder,
+//! in a directory named after everything that decides the result, so that a second clone builds nothing again. Azurite is
+//! installed there likewise ([`azurite`]).
+
+mod azurite;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -20,19 +23,35 @@ const CONTROL_PLANE: Module = Module {
     go_mod: include_str!("../controlplane/go.mod"),
     go_sum: include_str!("../controlplane/go.sum"),
     tags: "",
+    sources: &[],
 };
 const NODE_RUNTIME: Module = Module {
     name: "noderuntime",
     go_mod: include_str!("../noderuntime/go.mod"),
     go_sum: include_str!("../noderuntime/go.sum"),
     tags: "no_btrfs,no_devmapper,no_zfs",
+    sources: &[],
 };
 const S3_SERVER: Module = Module {
     name: "s3server",
     go_mod: include_str!("../s3server/go.mod"),
     go_sum: include_str!("../s3server/go.sum"),
     tags: "",
+    sources: &[],
 };
+const GCS_SERVER: Module = Module {
+    name: "gcsserver",
+    go_mod: include_str!("../gcsserver/go.mod"),
+    go_sum: include_str!("../gcsserver/go.sum"),
+    tags: "",
+    sources: &[
+        include_str!("../gcsserver/main.go"),
+        include_str!("../gcsserver/account.go"),
+        include_str!("../gcsserver/front.go"),
+    ],
+};
+
+pub(crate) use azurite::install as azurite;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
@@ -45,6 +64,7 @@ pub(crate) enum Program {
     ContainerdShim,
     Ctr,
     S3Gateway,
+    GcsServer,
 }
 
 /// A Go module beside this crate that pins the versions of some of the programs.
@@ -54,6 +74,8 @@ struct Module {
     go_sum: &'static str,
     /// Build tags, with commas in between.
     tags: &'static str,
+    /// The program itself, where it is ours.
+    sources: &'static [&'static str],
 }
 
 /// The path of a program; builds it first when neither the assets nor the cache have it.
@@ -90,6 +112,7 @@ impl Program {
             Program::ContainerdShim => "containerd-shim-runc-v2",
             Program::Ctr => "ctr",
             Program::S3Gateway => "versitygw",
+            Program::GcsServer => "gcsserver",
         }
     }
 
@@ -104,6 +127,7 @@ impl Program {
             Program::ContainerdShim => "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
             Program::Ctr => "github.com/containerd/containerd/v2/cmd/ctr",
             Program::S3Gateway => "github.com/versity/versitygw/cmd/versitygw",
+            Program::GcsServer => "holdfast.dev/tests/gcsserver",
         }
     }
 
@@ -116,6 +140,7 @@ impl Program {
             | Program::Kubelet => &CONTROL_PLANE,
             Program::Containerd | Program::ContainerdShim | Program::Ctr => &NODE_RUNTIME,
             Program::S3Gateway => &S3_SERVER,
+            Program::GcsServer => &GCS_SERVER,
         }
     }
 
@@ -131,7 +156,8 @@ impl Program {
             | Program::Containerd
             | Program::ContainerdShim
             | Program::Ctr
-            | Program::S3Gateway => None,
+            | Program::S3Gateway
+            | Program::GcsServer => None,
         }
     }
 }
@@ -162,17 +188,22 @@ impl Module {
     }
 
     fn cache_name(&self, flags: &str) -> String {
-        let mut hash = Sha256::new();
         let parts = [self.go_mod, self.go_sum, flags, std::env::consts::OS, std::env::consts::ARCH];
-        // Without tags the name is what it was before there were any.
+        // Without tags and sources the name is what it was before there were any.
         let tags = Some(self.tags).filter(|tags| !tags.is_empty());
-        for part in parts.into_iter().chain(tags) {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("{}-{digest}", self.name)
+        cache_name(self.name, parts.into_iter().chain(tags).chain(self.sources.iter().copied()))
     }
+}
+
+/// Name of the directory for what these parts decide.
+fn cache_name<'a>(name: &str, parts: impl Iterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}-{digest}")
 }
 
 fn cache_directory() -> anyhow::Result<PathBuf> {
@@ -270,6 +301,7 @@ mod tests {
             Program::ContainerdShim,
             Program::Ctr,
             Program::S3Gateway,
+            Program::GcsServer,
         ] {
             let pinned = program.module().go_mod.lines().any(|line| line.ends_with(program.package()));
             assert!(pinned, "{program:?}");

@@ -60,7 +60,7 @@ impl Registry {
     fn cancel(&self, uid: &str) {
         let cancelled = [self.runs.cancel(uid), self.completions.cancel(uid)];
         if cancelled.contains(&true) {
-            tracing::info!(uid, "run of a deleted backup is cancelled");
+            tracing::info!(uid, "run of a backup is cancelled");
         }
     }
 
@@ -141,6 +141,8 @@ fn tell(name: &str, decision: &Decision, told: &mut HashMap<String, Decision>) {
         | Decision::Start
         | Decision::Resume
         | Decision::FailAfterRestart
+        | Decision::FailCancelled
+        | Decision::Cancel
         | Decision::Finish { .. }
         | Decision::Complete
         | Decision::NoteCompletion { .. }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::path::PathBuf;
 
 use super::Error;
@@ -31,8 +32,12 @@ pub(super) enum CredentialSource {
 pub enum CredentialsError {
     #[error("they are not text")]
     NotText,
+    #[error("they are larger than 1 MiB")]
+    TooLarge,
     #[error("line {line} is neither a section nor a setting")]
     Line { line: usize },
+    #[error("line {line} is neither a comment nor a variable")]
+    NoVariable { line: usize },
     #[error("there is no profile {profile:?}")]
     NoProfile { profile: String },
     #[error("profile {profile:?} has no {key}")]
@@ -41,16 +46,30 @@ pub enum CredentialsError {
     UnsupportedKey { profile: String, key: String },
     #[error("they have no {variable}")]
     MissingVariable { variable: String },
+    #[error("they use {variable}, which is not supported")]
+    UnsupportedVariable { variable: &'static str },
+    #[error("AZURE_CLOUD_NAME is no cloud that is known")]
+    UnknownCloud,
+    #[error("{variable} is not base64")]
+    NotBase64 { variable: String },
     #[error("they are no service account in JSON")]
     NotServiceAccount,
+    #[error("the service account has no {field}")]
+    MissingField { field: &'static str },
+    #[error("the service account's private_key is not PEM")]
+    PrivateKey,
     #[error("a {kind:?} account is not supported, only a \"service_account\"")]
     UnsupportedAccount { kind: String },
 }
+
+/// The largest that is known, a service account with its key, has some 2.5 KiB.
+const LARGEST_FILE: u64 = 1024 * 1024;
 
 impl CredentialSource {
     /// The Secret wins over the file, as it does with Velero, which passes the Secret on as that file.
     pub(super) fn new(secret: Option<Vec<u8>>, file: Option<String>) -> Result<Self, CredentialsError> {
         match (secret, file) {
+            (Some(bytes), _) if bytes.len() as u64 > LARGEST_FILE => Err(CredentialsError::TooLarge),
             (Some(bytes), _) => {
                 let text = String::from_utf8(bytes).map_err(|_| CredentialsError::NotText)?;
                 Ok(Self::Secret(Hidden(text)))
@@ -70,8 +89,14 @@ impl CredentialSource {
                 Some(_) | None => return Ok(None),
             },
         };
-        let text = std::fs::read_to_string(&path);
-        text.map(Some).map_err(|source| Error::ReadKey { path: path.display().to_string(), source })
+        let failed = |source| Error::ReadKey { path: path.display().to_string(), source };
+        let mut text = String::new();
+        let file = std::fs::File::open(&path).map_err(failed)?;
+        file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+        if text.len() as u64 > LARGEST_FILE {
+            return Err(CredentialsError::TooLarge.into());
+        }
+        Ok(Some(text))
     }
 }
 
@@ -155,7 +180,7 @@ pub(super) fn variables(text: &str) -> Result<BTreeMap<String, Hidden<String>>, 
         }
         let line = line.strip_prefix("export ").unwrap_or(line);
         let Some(at) = line.find(['=', ':']) else {
-            return Err(CredentialsError::Line { line: index + 1 });
+            return Err(CredentialsError::NoVariable { line: index + 1 });
         };
         variables.insert(line[..at].trim().to_owned(), Hidden(unquoted(line[at + 1..].trim())));
     }
@@ -237,6 +262,6 @@ mod tests {
             ("Q", "x y"),
         ];
         assert_eq!(read, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-        assert_eq!(variables("nonsense"), Err(CredentialsError::Line { line: 1 }));
+        assert_eq!(variables("nonsense"), Err(CredentialsError::NoVariable { line: 1 }));
     }
 }

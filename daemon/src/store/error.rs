@@ -94,13 +94,18 @@ impl From<object_store::Error> for Reason {
     }
 }
 
-/// Is the object not there? A missing bucket is more than that.
+/// Is the object not there? A missing bucket is more than that, and so is any other thing that the server doesn't know:
+/// some answer 404 to a key of an account that they have never seen.
 pub(super) fn is_absent(error: &object_store::Error) -> bool {
-    const MISSING_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"];
+    const MISSING_OBJECT: [&str; 3] = ["NoSuchKey", "BlobNotFound", "NotFound"];
     match error {
         object_store::Error::NotFound { source, .. } => {
             let text = source.to_string();
-            !MISSING_BUCKET.iter().any(|missing| text.contains(missing))
+            match between(&text, "<Code>", "</Code>") {
+                Some(code) => MISSING_OBJECT.contains(&code),
+                // An answer to HEAD has no document.
+                None => !text.contains("bucket does not exist"),
+            }
         }
         _ => false,
     }
@@ -190,7 +195,10 @@ mod tests {
         let error =
             |text: &str| object_store::Error::NotFound { path: "a".into(), source: text.to_owned().into() };
         assert!(is_absent(&error("404 Not Found: <Code>NoSuchKey</Code>")));
+        assert!(is_absent(&error("404 Not Found: ")));
         assert!(!is_absent(&error("404 Not Found: <Code>NoSuchBucket</Code>")));
+        assert!(!is_absent(&error("404 Not Found: <Code>ContainerNotFound</Code>")));
+        assert!(!is_absent(&error("404 Not Found: <Code>InvalidAccessKeyId</Code>")));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Changing and removing a backup that exists, so that what there is at any moment is known for what it is.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -13,6 +14,23 @@ use super::{BackupStore, Error, LARGEST_BACKUP, Write};
 
 /// Something that every request to a bucket goes through: it may count requests, slow them down or let them fail.
 pub type Layer = Arc<dyn Fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> + Send + Sync>;
+
+/// As many as the largest bulk request takes.
+const DELETED_AT_ONCE: usize = 1000;
+
+/// Where deleting a folder failed.
+enum Failure {
+    InList(object_store::Error),
+    AfterList(object_store::Error),
+}
+
+impl Failure {
+    fn into_error(self) -> object_store::Error {
+        match self {
+            Self::InList(error) | Self::AfterList(error) => error,
+        }
+    }
+}
 
 impl BackupStore {
     /// The same bucket, seen through a layer.
@@ -30,7 +48,7 @@ impl BackupStore {
         let record = self.path(&key)?;
         let folder_key = folder(BACKUPS, backup)?;
         let folder_path = self.path(&folder_key)?;
-        self.delete_all_but(&folder_key, &folder_path, record).await?;
+        self.delete_below(&folder_key, &folder_path, Some(record)).await?;
         self.delete(&key).await?;
         self.connection.remove_emptied_folder(&folder_path).await
     }
@@ -57,23 +75,51 @@ impl BackupStore {
         }
     }
 
-    /// The provider's bulk request is used where it has one; elsewhere some are deleted at a time.
-    async fn delete_all_but(&self, key: &str, folder: &Path, kept: Path) -> Result<(), Error> {
+    /// Deletes what is below a folder, or all of it but one file, and goes on after a file that can't be removed.
+    pub(super) async fn delete_below(
+        &self,
+        key: &str,
+        folder: &Path,
+        kept: Option<Path>,
+    ) -> Result<(), Error> {
         self.connection.ensure_present()?;
+        let failed = |error: object_store::Error| Error::Delete { key: key.to_owned(), source: error.into() };
+        match self.delete_once(folder, kept.clone()).await {
+            Ok(()) => Ok(()),
+            // The library repeats no bulk request whose connection broke, although deleting twice does no harm.
+            Err(Failure::AfterList(_)) => {
+                self.delete_once(folder, kept).await.map_err(|again| failed(again.into_error()))
+            }
+            Err(Failure::InList(error)) => Err(failed(error)),
+        }
+    }
+
+    /// The provider's bulk request is used where it has one; elsewhere some are deleted at a time.
+    async fn delete_once(&self, folder: &Path, kept: Option<Path>) -> Result<(), Failure> {
         let listed = self.connection.data.list(Some(folder)).map_ok(|object| object.location);
-        let others = listed.try_filter(move |path| std::future::ready(*path != kept)).boxed();
-        let mut deleted = self.connection.data.delete_stream(others);
+        let mut others = std::pin::pin!(listed.try_filter(|path| ready(Some(path) != kept.as_ref())));
         let mut first = None;
-        while let Some(result) = deleted.next().await {
-            match result {
-                Ok(_) => {}
-                Err(error) if is_absent(&error) => {}
-                Err(error) => first = first.or(Some(error)),
+        let mut batch = Vec::new();
+        loop {
+            let next = others.try_next().await.map_err(Failure::InList)?;
+            let is_last = next.is_none();
+            batch.extend(next);
+            if batch.len() < DELETED_AT_ONCE && !is_last {
+                continue;
+            }
+            let paths = futures::stream::iter(std::mem::take(&mut batch).into_iter().map(Ok)).boxed();
+            let mut deleted = self.connection.data.delete_stream(paths);
+            while let Some(result) = deleted.next().await {
+                match result {
+                    Ok(_) => {}
+                    Err(error) if is_absent(&error) => {}
+                    Err(error) => first = first.or(Some(error)),
+                }
+            }
+            if is_last {
+                break;
             }
         }
-        match first {
-            None => Ok(()),
-            Some(error) => Err(Error::Delete { key: key.to_owned(), source: error.into() }),
-        }
+        first.map_or(Ok(()), |error| Err(Failure::AfterList(error)))
     }
 }

@@ -96,7 +96,7 @@ async fn a_run_whose_backup_is_deleted_ends_and_leaves_nothing_in_the_bucket() -
     home.runs.create(&Backup::new("one", backup_of(&home.namespace))).await?;
     home.backup_is("one", BackupPhase::InProgress).await?;
     home.runs.api::<Backup>().delete("one", &DeleteParams::default()).await?;
-    logged(&daemon, &["run of a deleted backup is cancelled"]).await?;
+    logged(&daemon, &["run of a backup is cancelled"]).await?;
     drop(held);
     logged(&daemon, &["run of a deleted backup has ended"]).await?;
     assert!(!server.root().join("bucket/backups/one").exists());

@@ -13,9 +13,12 @@ use crate::engine::backup::{
     Environment, KubernetesVersion, PolicySources, Prepared, ReadError, existing_namespaces, prepare,
 };
 
-use super::decide::{Decision, OrphanDecision, Step};
+use super::decide::{Decision, OrphanDecision, Step, is_cancelled};
 use super::run::{self, Attempt, Completion, End};
 use super::{Controller, Registry, complete, observe};
+
+/// Why a backup failed that a person ended.
+const CANCELLED: &str = "backup execution failed: the backup was cancelled";
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -52,6 +55,8 @@ pub(super) async fn act(controller: &Controller, registry: &Registry, step: Step
                               mark it as \"Failed\"";
                 fail(controller, &backup, reason.to_owned()).await?;
             }
+            Decision::FailCancelled => fail(controller, &backup, CANCELLED.to_owned()).await?,
+            Decision::Cancel => registry.cancel(uid(&backup)),
             Decision::Finish { end } => finish(controller, registry, &backup, &end).await?,
             Decision::Complete => complete(controller, registry, backup)?,
             Decision::NoteCompletion { completion } => {
@@ -166,6 +171,7 @@ async fn finish(
         End::Failed { reason } => {
             fail(controller, backup, format!("backup execution failed: {reason}")).await?;
         }
+        End::Stopped if is_cancelled(backup) => fail(controller, backup, CANCELLED.to_owned()).await?,
         // Nobody asked for the backup's end, so it is taken up again.
         End::Stopped => (),
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use holdfast_policy::annotations::CANCEL;
 use holdfast_policy::velero;
 use holdfast_policy::velero::BackupPhase;
 
@@ -71,6 +72,10 @@ pub enum Decision {
     /// In progress, ours, and no run of this process carries it out.
     Resume,
     FailAfterRestart,
+    /// A person wants it to end, and no run of it has begun.
+    FailCancelled,
+    /// A person wants the run to end.
+    Cancel,
     /// The run has ended.
     Finish {
         end: Arc<End>,
@@ -119,6 +124,9 @@ pub fn decide(observed: &Observed) -> Vec<Step> {
     for unfinished in &observed.unfinished {
         let backup = &unfinished.backup;
         match backup.status_phase() {
+            BackupPhase::New | BackupPhase::Queued | BackupPhase::ReadyToStart if is_cancelled(backup) => {
+                steps.push(Step::Backup { backup: backup.clone(), decision: Decision::FailCancelled });
+            }
             BackupPhase::New | BackupPhase::Queued => queue.push(unfinished),
             phase => {
                 if matches!(phase, BackupPhase::ReadyToStart | BackupPhase::InProgress) {
@@ -148,6 +156,11 @@ fn orphans(observed: &Observed) -> Vec<Step> {
         .collect()
 }
 
+/// Whether a person wants it to end. One that is about to be completed is: all but its last file is in the bucket.
+pub(super) fn is_cancelled(backup: &velero::Backup) -> bool {
+    backup.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(CANCEL))
+}
+
 /// Backups that have left the queue.
 fn in_hand(observed: &Observed, backup: &velero::Backup, phase: BackupPhase) -> Decision {
     let uid = backup.metadata.uid.as_deref().unwrap_or_default();
@@ -156,6 +169,7 @@ fn in_hand(observed: &Observed, backup: &velero::Backup, phase: BackupPhase) -> 
         BackupPhase::New | BackupPhase::Queued | BackupPhase::ReadyToStart => Decision::Start,
         BackupPhase::InProgress => match observed.runs.get(uid) {
             Some(RunState { ended: Some(end), .. }) => Decision::Finish { end: end.clone() },
+            Some(RunState { ended: None, .. }) if is_cancelled(backup) => Decision::Cancel,
             Some(RunState { ended: None, .. }) => Decision::Wait { reason: Wait::RunUnderWay },
             None => match (owner(), observed.on_restart) {
                 (Owner::Us, OnRestart::Resume) => Decision::Resume,
@@ -388,6 +402,28 @@ mod tests {
             decisions(&configured),
             expected(&[("a", Decision::LeaveAlone { owner: Owner::Foreign })])
         );
+    }
+
+    #[test]
+    fn a_backup_that_a_person_cancels_ends_at_once_or_with_its_run() {
+        let cancelled = |status: Value| {
+            change(backup("a", status), |backup| {
+                let annotations = backup.metadata.annotations.get_or_insert_default();
+                annotations.insert("holdfast.dev/cancel".to_owned(), String::new());
+            })
+        };
+        for status in [json!({}), queued_at(1), json!({"phase": "ReadyToStart"})] {
+            let decided = decisions(&observed(vec![cancelled(status)]));
+            assert_eq!(decided, expected(&[("a", Decision::FailCancelled)]));
+        }
+        let running = || observed(vec![cancelled(json!({"phase": "InProgress"}))]);
+        assert_eq!(decisions(&with_run(running(), "uid-a", None)), expected(&[("a", Decision::Cancel)]));
+        // What an earlier process left of it has to be cleared away first.
+        assert_eq!(decisions(&running()), expected(&[("a", Decision::Resume)]));
+        let end = Decision::Finish { end: Arc::new(End::Stopped) };
+        assert_eq!(decisions(&with_run(running(), "uid-a", Some(End::Stopped))), expected(&[("a", end)]));
+        let late = observed(vec![cancelled(json!({"phase": "Finalizing"}))]);
+        assert_eq!(decisions(&late), expected(&[("a", Decision::Complete)]));
     }
 
     #[test]

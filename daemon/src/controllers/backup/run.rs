@@ -18,6 +18,8 @@ use crate::controllers::watched::Watched;
 use crate::engine;
 use crate::engine::backup::{BackupRun, Outcome, Progress};
 
+use super::decide::is_cancelled;
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -76,6 +78,9 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
         if !exists {
             store.delete_backup_folder(&name).await.map_err(|error| reason(&error))?;
         }
+    }
+    if is_cancelled(&work.backup) {
+        return Ok(End::Stopped);
     }
     let (progress, seen) = watch::channel(Progress::default());
     let engine = engine::backup::run(BackupRun {

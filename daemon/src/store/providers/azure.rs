@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
 
 use super::{Connection, Error, Patience, Provider, ProviderSettings, Trust, failed};
@@ -91,45 +93,93 @@ fn block_bytes(config: &Config<'_>) -> Result<usize, SettingsError> {
 
 type Variables = BTreeMap<String, Hidden<String>>;
 
+/// Ways to identify that Velero's plug-in has and we don't: without them the machine's own identity would be used.
+const UNSUPPORTED_VARIABLES: [&str; 4] =
+    ["AZURE_CLIENT_CERTIFICATE", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_USERNAME", "AZURE_PASSWORD"];
+
+fn check_directory_variables(variables: &Variables) -> Result<(), CredentialsError> {
+    let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.0.is_empty());
+    if let Some(name) = UNSUPPORTED_VARIABLES.into_iter().find(|name| is_set(name)) {
+        return Err(CredentialsError::UnsupportedVariable { variable: name });
+    }
+    for needed in ["AZURE_TENANT_ID", "AZURE_CLIENT_ID"] {
+        if is_set("AZURE_CLIENT_SECRET") && !is_set(needed) {
+            return Err(CredentialsError::MissingVariable { variable: needed.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// One of Azure's separate clouds, which have addresses of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cloud {
+    blobs: &'static str,
+    authority: &'static str,
+}
+
+impl Cloud {
+    const PUBLIC: Self =
+        Self { blobs: "blob.core.windows.net", authority: "https://login.microsoftonline.com" };
+    const CHINA: Self =
+        Self { blobs: "blob.core.chinacloudapi.cn", authority: "https://login.chinacloudapi.cn" };
+    const US_GOVERNMENT: Self =
+        Self { blobs: "blob.core.usgovcloudapi.net", authority: "https://login.microsoftonline.us" };
+
+    /// `AZURE_CLOUD_NAME`, in the spellings of Azure's libraries, in any case.
+    fn of(variables: &Variables) -> Result<Self, CredentialsError> {
+        let name = variables.get("AZURE_CLOUD_NAME").map_or("", |value| value.0.as_str());
+        match name.to_ascii_uppercase().as_str() {
+            "" | "AZURECLOUD" | "AZUREPUBLIC" | "AZUREPUBLICCLOUD" => Ok(Self::PUBLIC),
+            "AZURECHINA" | "AZURECHINACLOUD" => Ok(Self::CHINA),
+            "AZUREUSGOVERNMENT" | "AZUREUSGOVERNMENTCLOUD" => Ok(Self::US_GOVERNMENT),
+            _ => Err(CredentialsError::UnknownCloud),
+        }
+    }
+}
+
 impl Settings {
     pub(super) fn connect(&self, container: &str) -> Result<Connection, Error> {
         let variables = match self.credentials.read("AZURE_CREDENTIALS_FILE")? {
             Some(text) => credentials::variables(&text)?,
             None => Variables::new(),
         };
-        let mut connection = Connection::to_service(|patience| self.build(container, &variables, patience))
-            .map_err(failed(container))?;
+        let cloud = Cloud::of(&variables)?;
+        let build = |patience| self.build(container, &variables, cloud, patience);
+        let mut connection = Connection::to_service(build).map_err(failed(container))?;
         connection.part_bytes = self.block_bytes;
         Ok(connection)
     }
 
     fn check_variables(&self, variables: &Variables) -> Result<(), CredentialsError> {
         match &self.identity {
-            Identity::Key { variable } if !variables.contains_key(variable) => {
-                Err(CredentialsError::MissingVariable { variable: variable.clone() })
-            }
-            Identity::Key { .. } | Identity::ActiveDirectory => Ok(()),
-        }
+            Identity::Key { variable } => match variables.get(variable) {
+                None => Err(CredentialsError::MissingVariable { variable: variable.clone() }),
+                Some(key) if BASE64_STANDARD.decode(&key.0).is_err() => {
+                    Err(CredentialsError::NotBase64 { variable: variable.clone() })
+                }
+                Some(_) => Ok(()),
+            },
+            Identity::ActiveDirectory => check_directory_variables(variables),
+        }?;
+        Cloud::of(variables).map(drop)
     }
 
     fn build(
         &self,
         container: &str,
         variables: &Variables,
+        cloud: Cloud,
         patience: Patience,
     ) -> object_store::Result<MicrosoftAzure> {
-        let endpoint = self.endpoint.as_deref();
+        let of_cloud = || format!("https://{}.{}", self.account, cloud.blobs);
+        let endpoint = self.endpoint.clone().unwrap_or_else(of_cloud);
         let mut builder = MicrosoftAzureBuilder::new()
             .with_account(&self.account)
             .with_container_name(container)
-            .with_client_options(self.trust.apply(patience.client_options(), endpoint)?)
-            .with_retry(patience.retries());
-        if let Some(endpoint) = endpoint {
-            builder = builder.with_endpoint(endpoint.to_owned());
-        }
-        if let Some(authority) = &self.authority {
-            builder = builder.with_authority_host(authority);
-        }
+            .with_client_options(self.trust.apply(patience.client_options(), Some(&endpoint))?)
+            .with_retry(patience.retries())
+            .with_authority_host(self.authority.as_deref().unwrap_or(cloud.authority))
+            .with_endpoint(endpoint);
         let variable = |name: &str| {
             let given = variables.get(name).map(|value| value.0.clone());
             given.or_else(|| std::env::var(name).ok()).filter(|value| !value.is_empty())
@@ -187,6 +237,35 @@ mod tests {
             Err(SettingsError::NotSupported { key: "useAAD", .. })
         ));
         assert!(parsed(&[("storageAccount", "acc"), ("useAAD", "true")], None).is_ok());
+    }
+
+    #[test]
+    fn an_identity_that_would_not_be_used_is_refused() {
+        let config = [("storageAccount", "acc"), ("useAAD", "true")];
+        for (text, expected) in [
+            (
+                "AZURE_CLIENT_CERTIFICATE_PATH=/x",
+                "they use AZURE_CLIENT_CERTIFICATE_PATH, which is not supported",
+            ),
+            ("AZURE_CLIENT_SECRET=x\nAZURE_TENANT_ID=t", "they have no AZURE_CLIENT_ID"),
+            ("AZURE_CLOUD_NAME=Moon", "AZURE_CLOUD_NAME is no cloud that is known"),
+        ] {
+            match parsed(&config, Some(text)).unwrap_err() {
+                SettingsError::Credentials(error) => assert_eq!(error.to_string(), expected),
+                other => panic!("{other:?}"),
+            }
+        }
+        let whole = "AZURE_CLIENT_SECRET=x\nAZURE_TENANT_ID=t\nAZURE_CLIENT_ID=c\nAZURE_SUBSCRIPTION_ID=s";
+        assert!(parsed(&config, Some(whole)).is_ok());
+    }
+
+    #[test]
+    fn each_cloud_has_its_addresses() {
+        let of = |name: &str| Cloud::of(&Variables::from([("AZURE_CLOUD_NAME".into(), Hidden(name.into()))]));
+        assert_eq!(Cloud::of(&Variables::new()), Ok(Cloud::PUBLIC));
+        assert_eq!(of("AzurePublicCloud"), Ok(Cloud::PUBLIC));
+        assert_eq!(of("AzureChinaCloud"), Ok(Cloud::CHINA));
+        assert_eq!(of("AzureUSGovernmentCloud"), Ok(Cloud::US_GOVERNMENT));
     }
 
     #[test]

@@ -55,14 +55,31 @@ fn parse(
 struct Account {
     #[serde(default, rename = "type")]
     kind: String,
+    #[serde(default)]
+    private_key: String,
+    #[serde(default)]
+    private_key_id: String,
+    #[serde(default)]
+    client_email: String,
 }
 
 fn check_account(text: &str) -> Result<(), CredentialsError> {
     let account: Account = serde_json::from_str(text).map_err(|_| CredentialsError::NotServiceAccount)?;
     match account.kind.as_str() {
-        "" | "service_account" => Ok(()),
-        _ => Err(CredentialsError::UnsupportedAccount { kind: account.kind }),
+        "" | "service_account" => (),
+        _ => return Err(CredentialsError::UnsupportedAccount { kind: account.kind }),
     }
+    for (field, value) in [
+        ("private_key", &account.private_key),
+        ("private_key_id", &account.private_key_id),
+        ("client_email", &account.client_email),
+    ] {
+        if value.is_empty() {
+            return Err(CredentialsError::MissingField { field });
+        }
+    }
+    let is_pem = account.private_key.trim_start().starts_with("-----BEGIN ");
+    if is_pem { Ok(()) } else { Err(CredentialsError::PrivateKey) }
 }
 
 impl Settings {
@@ -108,7 +125,14 @@ mod tests {
     #[test]
     fn only_service_accounts_are_taken() {
         for (text, expected) in [
-            (r#"{"type":"service_account","private_key":"x"}"#, Ok(())),
+            (
+                r#"{"type":"service_account","private_key":"-----BEGIN x","private_key_id":"1","client_email":"a@b"}"#,
+                Ok(()),
+            ),
+            (
+                r#"{"type":"service_account","private_key":"-----BEGIN x"}"#,
+                Err(CredentialsError::MissingField { field: "private_key_id" }),
+            ),
             ("SECRET", Err(CredentialsError::NotServiceAccount)),
             (
                 r#"{"type":"external_account"}"#,
