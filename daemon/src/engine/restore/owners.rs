@@ -71,13 +71,19 @@ impl Run {
         owners.sort_unstable();
         owners.dedup();
         let ask = |owner| -> BoxFuture<'_, (usize, Option<String>)> {
-            Box::pin(async move { (owner, self.uid_of(owner).await) })
+            Box::pin(async move {
+                let uid = if self.cancel.is_cancelled() { None } else { self.uid_of(owner).await };
+                (owner, uid)
+            })
         };
         let asked: Vec<_> = owners.into_iter().map(ask).collect();
         let uids: Uids = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
         let uids = &uids;
         let own = |child: Child| -> BoxFuture<'_, ()> {
             Box::pin(async move {
+                if self.cancel.is_cancelled() {
+                    return;
+                }
                 let item = &self.index.items[child.position];
                 if let Err(error) = self.own(&child, uids).await {
                     let text = format!("owner references of {item} were not restored");
