@@ -9,10 +9,12 @@ mod pod;
 pub mod restore;
 mod selector;
 mod tally;
+mod turns;
 
 pub use pod::Pod;
 pub use selector::Error;
 pub use tally::{Counts, Tally};
+pub use turns::{Turn, Turns};
 
 /// The name under which a hook of a pod's annotations goes.
 pub const FROM_ANNOTATION: &str = "<from-annotation>";

@@ -67,6 +67,16 @@ impl Testbed {
         SHARED.get_or_try_init(Testbed::start).await
     }
 
+    /// Ends the API server on the spot, as a crash would; the others stay.
+    pub async fn kill_api_server(&mut self) -> anyhow::Result<()> {
+        self.plane.kill_api_server().await
+    }
+
+    /// Starts it again with the address and the data that it had.
+    pub async fn start_api_server(&mut self) -> anyhow::Result<()> {
+        self.plane.start_api_server(Lifetime::With(&self.group)).await
+    }
+
     /// A kubeconfig with one cluster and one user (an administrator) with an inline token.
     pub fn kubeconfig(&self) -> &Path {
         &self.plane.kubeconfig

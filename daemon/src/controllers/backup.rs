@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::engine::backup::Defaults;
+use crate::hooks::Turns;
 
 use super::OnRestart;
 use super::backoff::Backoff;
@@ -54,6 +55,7 @@ pub struct Controller {
 struct Registry {
     runs: Runs<End>,
     completions: Runs<Completion>,
+    turns: Turns,
 }
 
 impl Registry {
@@ -75,7 +77,11 @@ impl Controller {
         let wake = Wake::default();
         self.backups.ring_at_changes(&wake);
         self.locations.ring_at_changes(&wake);
-        let registry = Registry { runs: Runs::new(wake.clone()), completions: Runs::new(wake.clone()) };
+        let registry = Registry {
+            runs: Runs::new(wake.clone()),
+            completions: Runs::new(wake.clone()),
+            turns: Turns::default(),
+        };
         let mut backoff = Backoff::default();
         let mut told = HashMap::new();
         while !stop.is_cancelled() {

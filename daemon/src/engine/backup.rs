@@ -11,9 +11,11 @@ use crate::archive;
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster};
 use crate::engine::run_log::{self, Place, RunKind, RunLog};
-use crate::engine::select::{self, Selection};
+use crate::engine::select::{self, Selection, VOLUME_GROUP_LABEL};
+use crate::hooks::Turns;
 use crate::store::{self, BackupStore};
 
+mod block;
 mod collect;
 mod existing;
 mod files;
@@ -47,6 +49,8 @@ pub struct BackupRun {
     /// Told at most once a second, and at the end.
     pub progress: watch::Sender<Progress>,
     pub cancel: CancellationToken,
+    /// The same for all runs at a time.
+    pub turns: Turns,
 }
 
 /// How a run ended that got through.
@@ -112,7 +116,7 @@ pub async fn run(run: BackupRun) -> Result<Outcome, Error> {
 }
 
 async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
-    let BackupRun { backup, cluster, store, clock, progress, cancel } = run;
+    let BackupRun { backup, cluster, store, clock, progress, cancel, turns } = run;
     let namespace = backup.metadata.namespace.clone().unwrap_or_default();
     let started = backup.status.start_timestamp.as_ref().map_or_else(|| clock(), to_chrono);
     let log = RunLog::start(RunKind::Backup, &namespace, name, clock)?;
@@ -143,7 +147,9 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
         writer,
         ledger: Ledger::default(),
         volumes: VolumeInfo::new(&backup.spec),
-        hooks: hooks::Hooks::new(rules),
+        hooks: hooks::Hooks::new(rules, turns),
+        blocks: block::Blocks::default(),
+        group_label: backup.spec.volume_group_snapshot_label_key.as_deref().unwrap_or(VOLUME_GROUP_LABEL),
         bindings: tokio::sync::OnceCell::new(),
         waiting: progress::Waiting::default(),
     };

@@ -22,6 +22,7 @@ mod object;
 mod ordered;
 mod patterns;
 mod plan;
+mod relations;
 mod resources;
 mod rule;
 mod verdict;
@@ -34,6 +35,7 @@ pub use object::{Object, ObjectError, namespaces_of};
 pub use ordered::{OrderedItem, ordered_items};
 pub use patterns::Patterns;
 pub use plan::{Listing, are_twins, can_be_stored, plan};
+pub use relations::{Block, HOOK_ANNOTATION, Member, Relations, claims_of};
 pub use resources::{Direct, ResourceFilter};
 pub use rule::{Inclusion, List, Rule, Verdict};
 pub use verdict::Judge;
@@ -42,6 +44,9 @@ pub use verdict::Judge;
 pub const NAMESPACES: &str = "namespaces";
 /// The group-resource of the definitions of custom resources.
 pub const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+
+/// The label whose value makes a volume group of claims, where a Backup names no other.
+pub const VOLUME_GROUP_LABEL: &str = "velero.io/volume-group";
 
 /// What selection needs to know about a namespace that exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::{Api, Client};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::time::timeout;
 
 use super::access::Access;
@@ -19,6 +21,9 @@ use crate::testbed::port;
 /// Ready takes about 5 s on two idle cores; the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// Its place among the servers.
+const API_SERVER: usize = 1;
+
 /// Where everything lies in a control plane's directory.
 pub(crate) struct Layout {
     directory: PathBuf,
@@ -28,6 +33,8 @@ pub(crate) struct ControlPlane {
     pub(crate) access: Access,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) servers: Vec<Server>,
+    layout: Layout,
+    etcd_port: u16,
 }
 
 /// Starts on what the directory holds: an etcd with data is taken up again. `started` hears of each server at
@@ -77,7 +84,29 @@ pub(crate) async fn start(
     timeout(PATIENCE, wait_until_ready(&access, &mut servers))
         .await
         .map_err(|_| anyhow::anyhow!("not ready after {PATIENCE:?}\n{}", log_tails(&servers)))??;
-    Ok(ControlPlane { access, kubeconfig: layout.kubeconfig(), servers })
+    Ok(ControlPlane { access, kubeconfig: layout.kubeconfig(), servers, layout, etcd_port })
+}
+
+impl ControlPlane {
+    /// Ends the API server on the spot, as a crash would.
+    pub(crate) async fn kill_api_server(&mut self) -> anyhow::Result<()> {
+        let server = self.servers.get_mut(API_SERVER).context("there is no API server")?;
+        kill(Pid::from_raw(i32::try_from(server.id())?), Signal::SIGKILL)?;
+        while server.ended()?.is_none() {
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Starts it again where it was, and returns when it is ready.
+    pub(crate) async fn start_api_server(&mut self, lifetime: Lifetime<'_>) -> anyhow::Result<()> {
+        let program = programs::locate(Program::ApiServer).await?;
+        let launch = self.layout.api_server_launch(&program, self.access.port, self.etcd_port);
+        self.servers[API_SERVER] = Server::start(launch, lifetime)?;
+        timeout(PATIENCE, wait_until_ready(&self.access, &mut self.servers))
+            .await
+            .map_err(|_| anyhow::anyhow!("not ready after {PATIENCE:?}\n{}", log_tails(&self.servers)))?
+    }
 }
 
 /// The default service account is made by the controller manager, so it shows that this works too.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::runs::Bench;
 
-async fn create<K>(api: &Api<K>, object: Value) -> anyhow::Result<()>
+pub(crate) async fn create<K>(api: &Api<K>, object: Value) -> anyhow::Result<()>
 where
     K: Clone + DeserializeOwned + serde::Serialize + std::fmt::Debug,
 {

@@ -1,7 +1,10 @@
 //! The backup engine against a real API server and a bucket that is a folder.
 
+mod blocks;
 mod custom_resources;
+mod faults;
 mod files;
+mod interposed;
 mod resource_policy;
 mod runs;
 mod selection;

@@ -14,6 +14,7 @@ use holdfast::engine::backup::{
     self, BackupRun, Defaults, Environment, KubernetesVersion, Outcome, PolicySources, Prepared, Progress,
     existing_namespaces,
 };
+use holdfast::hooks::Turns;
 use holdfast::store::{BackupStore, LocationSettings};
 use holdfast_policy::compression::Compression;
 use holdfast_policy::velero::{Backup, BackupStorageLocation};
@@ -88,6 +89,7 @@ impl Bench {
             clock: clock::system(),
             progress: watch::Sender::new(Progress::default()),
             cancel: CancellationToken::new(),
+            turns: Turns::default(),
         }
     }
 
@@ -95,7 +97,13 @@ impl Bench {
         let backup = self.prepare(name, spec).await?;
         // Spawned as the controller spawns it, so that the run has to be one that can move between threads.
         let outcome = tokio::spawn(backup::run(self.run_of(&backup))).await.context("running")??;
-        Ok(Ran { backup, outcome, folder: self.folder_of(name) })
+        Ok(self.ran(backup, outcome))
+    }
+
+    /// What a run left that was started by hand.
+    pub(crate) fn ran(&self, backup: Backup, outcome: Outcome) -> Ran {
+        let folder = self.folder_of(backup.metadata.name.as_deref().unwrap_or_default());
+        Ran { backup, outcome, folder }
     }
 
     pub(crate) fn folder_of(&self, backup: &str) -> PathBuf {

@@ -262,3 +262,58 @@ pub(super) async fn backups_that_overlap_wait_only_where_both_have_hooks() {
     let trace = pods::shell(&home.client, &namespace, "db", "main", "cat /tmp/trace").await;
     assert_eq!(trace, "in\nout\nin\nout\n");
 }
+
+/// Not with Velero, where backups that share a namespace never run together.
+pub(super) async fn hooks_of_annotations_run_in_a_pod_for_one_backup_at_a_time() {
+    let home = Home::get().await;
+    let namespace = home.namespace("hooks-turns").await;
+    let script = "echo in >> /tmp/trace; while [ ! -f /tmp/go ]; do sleep 0.1; done";
+    let hooks = json!({
+        "pre.hook.backup.velero.io/command": json!(["sh", "-c", script]).to_string(),
+        "pre.hook.backup.velero.io/timeout": "10m",
+        "post.hook.backup.velero.io/command": json!(["sh", "-c", "echo out >> /tmp/trace"]).to_string(),
+    });
+    pods::run(&home.client, &namespace, annotated(pods::idle("db", &["main"]), hooks)).await;
+    let names = ["one", "two"].map(|name| format!("{namespace}-{name}"));
+    let phase = async |name: &str| home.runs.api::<Backup>().get(name).await.unwrap().status_phase();
+    for name in &names {
+        let spec = json!({"includedNamespaces": [namespace], "includedResources": ["pods"]});
+        home.runs.create(&Backup::new(name, serde_json::from_value(spec).unwrap())).await.unwrap();
+    }
+    until(async || home.daemon_log_has(&["waits for the hooks of another backup", &namespace])).await;
+    for name in &names {
+        assert_eq!(phase(name).await, BackupPhase::InProgress);
+    }
+    let trace = async || pods::shell(&home.client, &namespace, "db", "main", "cat /tmp/trace").await;
+    until(async || trace().await == "in\n").await;
+    pods::shell(&home.client, &namespace, "db", "main", "touch /tmp/go").await;
+    for name in &names {
+        until(async || phase(name).await == BackupPhase::Completed).await;
+    }
+    assert_eq!(trace().await, "in\nout\nin\nout\n");
+}
+
+/// Pods that share a volume are one block.
+pub(super) async fn hooks_before_run_in_all_pods_of_a_block_before_any_of_it_is_stored() {
+    let home = Home::get().await;
+    let namespace = home.namespace("hooks-block").await;
+    let folder = tempfile::tempdir().unwrap();
+    pods::shared_volume(&home.client, &namespace, "data", folder.path()).await;
+    for name in ["one", "two", "three"] {
+        let mut pod = pods::idle(name, &["main"]);
+        pod["spec"]["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+        pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+        let note = |word: &str| json!(["sh", "-c", format!("echo {word} {name} >> /data/trace")]).to_string();
+        let hooks = json!({
+            "pre.hook.backup.velero.io/command": note("pre"),
+            "post.hook.backup.velero.io/command": note("post"),
+        });
+        let pod = if name == "three" { pod } else { annotated(pod, hooks) };
+        pods::run(&home.client, &namespace, pod).await;
+    }
+    let backed = home.back_up(&namespace, json!([])).await;
+    assert_eq!(backed.end(), ("Completed", 4, 0, 0), "{}", backed.results());
+    let trace = std::fs::read_to_string(folder.path().join("trace")).unwrap();
+    assert_eq!(trace, "pre one\npre two\npost one\npost two\n");
+    assert_eq!(backed.items(), set(&["persistentvolumeclaims data", "pods one", "pods three", "pods two"]));
+}

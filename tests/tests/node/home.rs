@@ -45,6 +45,12 @@ impl Home {
         self.testbed.namespace(prefix).await.unwrap()
     }
 
+    /// Whether the daemon has logged a line that holds all of these texts.
+    pub(super) fn daemon_log_has(&self, texts: &[&str]) -> bool {
+        let log = self.standing.daemon.log_text();
+        log.lines().any(|line| texts.iter().all(|text| line.contains(text)))
+    }
+
     /// Runs a backup of one namespace with these hooks, under the namespace's name.
     pub(super) async fn back_up(&self, namespace: &str, hooks: Value) -> Backed {
         let spec = json!({

@@ -50,6 +50,8 @@ fn main() -> ExitCode {
         backup_hooks::no_hook_runs_in_a_pod_that_has_ended_or_has_no_place_yet,
         backup_hooks::a_backup_that_is_cancelled_in_a_pre_hook_runs_the_post_hooks,
         backup_hooks::backups_that_overlap_wait_only_where_both_have_hooks,
+        backup_hooks::hooks_of_annotations_run_in_a_pod_for_one_backup_at_a_time,
+        backup_hooks::hooks_before_run_in_all_pods_of_a_block_before_any_of_it_is_stored,
         restore_hooks::init_containers_come_first_and_commands_run_in_order_container_by_container,
         restore_hooks::a_failing_hook_makes_the_restore_partially_failed_and_holds_no_other_pod_up,
         restore_hooks::a_hook_on_a_missing_container_is_an_error_and_no_hang,

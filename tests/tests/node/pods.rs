@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_tests::node;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{AttachParams, ListParams, PostParams};
 use kube::{Api, Client};
@@ -135,4 +135,34 @@ async fn place(pods: &Api<Pod>, name: &str) {
     let placed: kube::Result<Status> =
         pods.create_subresource("binding", name, &PostParams::default(), &binding).await;
     placed.unwrap();
+}
+
+/// A claim that several pods may mount, bound to a folder of the node.
+pub(super) async fn shared_volume(client: &Client, namespace: &str, name: &str, folder: &std::path::Path) {
+    let volume = format!("vol-{namespace}-{name}");
+    let access = json!(["ReadWriteMany"]);
+    let object: PersistentVolume = serde_json::from_value(json!({
+        "metadata": {"name": volume},
+        "spec": {
+            "accessModes": access, "capacity": {"storage": "1Mi"}, "storageClassName": "",
+            "hostPath": {"path": folder}, "claimRef": {"namespace": namespace, "name": name},
+        },
+    }))
+    .unwrap();
+    Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
+    let claim: PersistentVolumeClaim = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {
+            "accessModes": access, "resources": {"requests": {"storage": "1Mi"}}, "storageClassName": "",
+            "volumeName": volume,
+        },
+    }))
+    .unwrap();
+    let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace);
+    claims.create(&PostParams::default(), &claim).await.unwrap();
+    until(async || {
+        let claim = claims.get(name).await.unwrap();
+        claim.status.is_some_and(|status| status.phase.as_deref() == Some("Bound"))
+    })
+    .await;
 }

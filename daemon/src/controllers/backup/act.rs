@@ -137,6 +137,7 @@ async fn launch(
         cluster: controller.cluster.clone(),
         backups: controller.backups.clone(),
         clock: controller.clock.clone(),
+        turns: registry.turns.clone(),
     };
     registry.runs.start(uid(&backup), &backup.name_any(), |cancel| run::run(work, cancel));
     Ok(())

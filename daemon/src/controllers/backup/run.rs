@@ -17,6 +17,7 @@ use crate::controllers::stores::{Stores, reason};
 use crate::controllers::watched::Watched;
 use crate::engine;
 use crate::engine::backup::{BackupRun, Outcome, Progress};
+use crate::hooks::Turns;
 
 use super::decide::is_cancelled;
 
@@ -56,6 +57,7 @@ pub(super) struct Work {
     pub(super) cluster: Cluster,
     pub(super) backups: Arc<Watched<velero::Backup>>,
     pub(super) clock: Clock,
+    pub(super) turns: Turns,
 }
 
 /// How often the progress of a run is written into its status.
@@ -90,6 +92,7 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
         clock: work.clock.clone(),
         progress,
         cancel,
+        turns: work.turns.clone(),
     });
     let outcome = tokio::select! {
         outcome = engine => outcome.map_err(|error| reason(&error))?,

@@ -11,6 +11,7 @@ use holdfast_policy::resource_policy::ResourcePolicy;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
+use super::block::Blocks;
 use super::hooks::Hooks;
 use super::items::{Stored, Subject};
 use super::ledger::Ledger;
@@ -46,6 +47,9 @@ pub(super) struct Collector<'a> {
     pub(super) ledger: Ledger,
     pub(super) volumes: VolumeInfo,
     pub(super) hooks: Hooks,
+    pub(super) blocks: Blocks,
+    /// The key of the label that makes a volume group of claims.
+    pub(super) group_label: &'a str,
     pub(super) bindings: OnceCell<Bindings>,
     pub(super) waiting: Waiting,
 }
@@ -55,6 +59,9 @@ impl Collector<'_> {
         for group in &self.discovery.failed {
             let what = format!("Discovery of API group {} {} failed", group.group, group.version);
             self.log.warning(Place::Velero, Message::new(what).cause(&group.reason));
+        }
+        if let Some(warning) = existing::argo_cd_warning(self.existing, self.selection) {
+            self.log.warning(Place::Velero, warning.as_str());
         }
         let (volumes, others): (Vec<_>, Vec<_>) = plan(self.discovery, self.selection)
             .into_iter()
@@ -134,7 +141,11 @@ impl Collector<'_> {
             }
             self.ledger.enter_namespace(namespace);
         }
-        match self.settle(subject, item).await? {
+        let settled = match subject.is_plain() {
+            true => self.settle(subject, item).await?,
+            false => self.settle_with_block(subject, item).await?,
+        };
+        match settled {
             Stored::Now | Stored::Before if subject.may_be_custom() => {
                 self.ledger.enter_resource(&subject.group_resource);
             }
@@ -191,7 +202,16 @@ impl Collector<'_> {
         }
         let subject = Subject::new(resource);
         let mut pages = self.cluster.list(resource, ListScope::everything());
-        while let Some(items) = pages.next().await.map_err(existing::Error::from)? {
+        loop {
+            let items = match pages.next().await {
+                Ok(Some(items)) => items,
+                Ok(None) => break,
+                Err(error) => {
+                    let message = Message::new("Error listing items").resource(NAMESPACES);
+                    self.log.error(Place::Cluster, message.cause(&error));
+                    break;
+                }
+            };
             for item in items {
                 match self.selection.namespace_object(&existing::facts(&item)?) {
                     NamespaceObject::Always => {

@@ -17,9 +17,10 @@ use super::collect::Collector;
 use super::items::{ItemError, Stored, Subject};
 use crate::cluster::Item;
 use crate::engine::run_log::{Message, Place};
+use crate::engine::select::HOOK_ANNOTATION;
 use crate::hooks::backup::{Hook, Identity, Phase, Rules};
 use crate::hooks::exec::{self, Command};
-use crate::hooks::{Pod, Tally};
+use crate::hooks::{Pod, Tally, Turn, Turns};
 
 /// How long a run that ends early may take to run the hooks that undo what earlier ones did.
 const CLOSED_WITHIN: Duration = Duration::from_secs(60);
@@ -30,13 +31,25 @@ const CLOSED_AT_ONCE: usize = 8;
 pub(super) struct Hooks {
     pub(super) rules: Rules,
     pub(super) tally: Tally<Identity>,
+    turns: Turns,
     /// Pods in which a hook before was begun, and those after were not yet: by namespace and name.
-    open: Mutex<BTreeMap<(String, String), Pod>>,
+    open: Mutex<BTreeMap<(String, String), (Pod, Turn)>>,
+}
+
+/// A pod that was taken up and has hooks.
+#[derive(Debug)]
+pub(super) struct HookedPod {
+    /// Until it is stored.
+    pub(super) item: Option<Item>,
+    pub(super) pod: Pod,
+    /// Until the hooks before begin.
+    pub(super) turn: Option<Turn>,
+    pub(super) before: Before,
 }
 
 /// How the hooks before a pod ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Before {
+pub(super) enum Before {
     /// The pod is stored, and hooks after it run.
     GoOn,
     /// One that was to be taken seriously failed.
@@ -44,27 +57,35 @@ enum Before {
 }
 
 impl Hooks {
-    pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, tally: Tally::default(), open: Mutex::default() }
+    pub(super) fn new(rules: Rules, turns: Turns) -> Self {
+        Self { rules, tally: Tally::default(), turns, open: Mutex::default() }
     }
 
-    fn open(&self, pod: &Pod) {
+    fn open(&self, pod: &Pod, turn: Turn) {
         let key = (pod.namespace.clone(), pod.name.clone());
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(key, pod.clone());
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (pod.clone(), turn));
     }
 
-    fn close(&self, pod: &Pod) {
+    /// Gives what the pod was opened with; dropping it lets other backups into the pod.
+    fn close(&self, pod: &Pod) -> Option<Turn> {
         let key = (pod.namespace.clone(), pod.name.clone());
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let closed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        closed.map(|(_, turn)| turn)
     }
 
-    /// The pod, where hooks may be due; most pods are not even read.
-    fn pod_of(&self, item: &Item) -> Result<Option<Pod>, serde_json::Error> {
-        let may_have_own = memmem::find(&item.json, b"hook.backup.velero.io/").is_some();
+    pub(super) async fn turn(&self, backup: &str, pod: &Pod) -> Turn {
+        self.turns.take(backup, &pod.namespace, &pod.name).await
+    }
+
+    /// The pod, where hooks are due; most pods are not even read.
+    pub(super) fn pod_with_hooks(&self, item: &Item) -> Result<Option<Pod>, serde_json::Error> {
+        let may_have_own = memmem::find(&item.json, HOOK_ANNOTATION).is_some();
         if self.rules.is_empty() && !may_have_own {
             return Ok(None);
         }
-        Pod::parse(&item.json).map(Some)
+        let pod = Pod::parse(&item.json)?;
+        let due = |phase| !self.rules.due(&pod, phase).hooks.is_empty();
+        Ok((due(Phase::Pre) || due(Phase::Post)).then_some(pod))
     }
 }
 
@@ -75,46 +96,49 @@ impl Collector<'_> {
         subject: &Subject<'_>,
         item: Item,
     ) -> Result<Stored, ItemError> {
-        let Some(pod) = self.hooks.pod_of(&item)? else { return self.put(subject, item).await };
-        match self.run_pre_hooks(&pod).await {
-            Before::GoOn => {
-                let stored = self.put(subject, item).await;
-                self.hooks.close(&pod);
-                self.run_post_hooks(&pod).await;
-                stored
-            }
-            Before::LeavePodOut => {
-                self.hooks.close(&pod);
-                self.act(subject, item).await?;
-                Ok(Stored::No)
-            }
+        let Some(pod) = self.hooks.pod_with_hooks(&item)? else { return self.put(subject, item).await };
+        let turn = Some(self.hooks.turn(self.name, &pod).await);
+        let mut hooked = HookedPod { item: None, pod, turn, before: Before::GoOn };
+        hooked.before = self.run_pre_hooks_of(&mut hooked).await;
+        let stored = match hooked.before {
+            Before::GoOn => self.put(subject, item).await,
+            Before::LeavePodOut => self.act(subject, item).await.map(|_| Stored::No),
+        };
+        self.end_hooks_of(hooked).await;
+        stored
+    }
+
+    /// Runs what is due before the pod is stored.
+    pub(super) async fn run_pre_hooks_of(&self, hooked: &mut HookedPod) -> Before {
+        if let Some(turn) = hooked.turn.take() {
+            self.hooks.open(&hooked.pod, turn);
         }
+        let Err(error) = self.run_hooks(&hooked.pod, Phase::Pre).await else { return Before::GoOn };
+        let message = Message::new("Error running pre hooks for pod").name(&hooked.pod.name).cause(&error);
+        self.log.error(Place::Velero, message);
+        Before::LeavePodOut
+    }
+
+    /// Runs what is due after the pod and its volumes are stored, unless the hooks before failed.
+    pub(super) async fn end_hooks_of(&self, hooked: HookedPod) {
+        let turn = self.hooks.close(&hooked.pod);
+        match hooked.before {
+            Before::GoOn => self.run_post_hooks(&hooked.pod).await,
+            Before::LeavePodOut => {}
+        }
+        drop(turn);
     }
 
     /// After a run that ended early, by a cancellation or a failure: what was frozen for it is not left frozen.
     pub(super) async fn close_open_pods(&self) {
         let open = std::mem::take(&mut *self.hooks.open.lock().unwrap_or_else(PoisonError::into_inner));
         let closing = stream::iter(open.into_values())
-            .for_each_concurrent(CLOSED_AT_ONCE, async |pod| self.run_post_hooks(&pod).await);
+            .for_each_concurrent(CLOSED_AT_ONCE, async |(pod, _turn)| self.run_post_hooks(&pod).await);
         if timeout(CLOSED_WITHIN, closing).await.is_err() {
             tracing::warn!(backup = self.name, "post hooks of a backup that ended early took too long");
         }
     }
 
-    /// Runs what is due before the pod is stored.
-    async fn run_pre_hooks(&self, pod: &Pod) -> Before {
-        self.hooks.open(pod);
-        match self.run_hooks(pod, Phase::Pre).await {
-            Ok(()) => Before::GoOn,
-            Err(error) => {
-                let message = Message::new("Error running pre hooks for pod").name(&pod.name).cause(&error);
-                self.log.error(Place::Velero, message);
-                Before::LeavePodOut
-            }
-        }
-    }
-
-    /// Runs what is due after the pod and its volumes are stored.
     async fn run_post_hooks(&self, pod: &Pod) {
         if let Err(error) = self.run_hooks(pod, Phase::Post).await {
             let message = Message::new("Error running post hooks for pod").name(&pod.name).cause(&error);

@@ -86,6 +86,11 @@ impl<'a> Subject<'a> {
         self.actions.is_empty()
     }
 
+    /// `v1/Pod`.
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
     /// The group of a custom resource has a dot, as its definition is made to have.
     pub(super) fn may_be_custom(&self) -> bool {
         self.resource.group.contains('.')
@@ -95,17 +100,30 @@ impl<'a> Subject<'a> {
 impl Collector<'_> {
     /// Stores an object and reports it if that fails.
     pub(super) async fn settle(&self, subject: &Subject<'_>, item: Item) -> Result<Stored, Error> {
-        let place = Place::of(item.namespace.as_deref());
-        let name = item.name.clone();
+        let (name, namespace) = (item.name.clone(), item.namespace.clone());
         match self.store(subject, item).await {
             Ok(stored) => Ok(stored),
-            Err(ItemError::Archive(error)) => Err(Error::Archive(error)),
             Err(error) => {
-                let message = Message::new("Error backing up item").resource(&subject.group_resource);
-                self.log.error(place, message.name(name).cause(&error));
+                self.report(subject, &name, namespace.as_deref(), error)?;
                 Ok(Stored::No)
             }
         }
+    }
+
+    /// Reports why an object is not stored; what ends the run is an error.
+    pub(super) fn report(
+        &self,
+        subject: &Subject<'_>,
+        name: &str,
+        namespace: Option<&str>,
+        error: ItemError,
+    ) -> Result<(), archive::Error> {
+        if let ItemError::Archive(error) = error {
+            return Err(error);
+        }
+        let message = Message::new("Error backing up item").resource(&subject.group_resource);
+        self.log.error(Place::of(namespace), message.name(name).cause(&error));
+        Ok(())
     }
 
     fn reason_to_leave(&self, subject: &Subject<'_>, item: &Item) -> Option<&'static str> {
@@ -117,6 +135,15 @@ impl Collector<'_> {
             return Some("Excluding item because the resource policy leaves its name out");
         }
         item.deleting.then_some("Skipping item because it's being deleted.")
+    }
+
+    /// Whether the object belongs into the archive and nobody has taken it up; from now on somebody has.
+    pub(super) fn take_up(&self, subject: &Subject<'_>, item: &Item) -> bool {
+        if let Some(reason) = self.reason_to_leave(subject, item) {
+            self.log_left_out(reason, &subject.group_resource, &item.name, item.namespace.as_deref());
+            return false;
+        }
+        self.ledger.begin(&subject.kind, item.namespace.as_deref(), &item.name)
     }
 
     async fn store(&self, subject: &Subject<'_>, item: Item) -> Result<Stored, ItemError> {
@@ -191,7 +218,7 @@ impl Collector<'_> {
                 return Ok(());
             }
             if let Err(refusal) = self.selection.admit(resource, namespace.as_deref()) {
-                self.log_left_out(explain(refusal), group_resource, &name, namespace.as_deref());
+                self.log_refused(refusal, group_resource, &name, namespace.as_deref());
                 return Ok(());
             }
             let fetched = self.cluster.get(resource, namespace.as_deref(), &name).await;
@@ -211,7 +238,7 @@ impl Collector<'_> {
         })
     }
 
-    async fn meet_pod(&self, pod: &Item) -> Result<(), ItemError> {
+    pub(super) async fn meet_pod(&self, pod: &Item) -> Result<(), ItemError> {
         let verdicts = self.judge_pod_volumes(pod).await?;
         for volume in self.volumes.meet_pod(pod, &verdicts)? {
             let message = Message::new(volume_info::NO_FILE_BACKUP);
@@ -238,6 +265,16 @@ impl Collector<'_> {
             }
         }
         Ok(bindings)
+    }
+
+    pub(super) fn log_refused(
+        &self,
+        refusal: Refusal,
+        group_resource: &str,
+        name: &str,
+        namespace: Option<&str>,
+    ) {
+        self.log_left_out(explain(refusal), group_resource, name, namespace);
     }
 
     fn log_left_out(&self, reason: &str, group_resource: &str, name: &str, namespace: Option<&str>) {

@@ -7,13 +7,12 @@ use holdfast_policy::time::from_chrono;
 use holdfast_policy::velero::{self, AccessMode, Backup, BackupPhase, BackupSpec, LocationPhase, labels};
 
 use super::policy::{self, PolicySources};
-use crate::engine::select::{NamespaceFacts, ResourceFilter, complete_filters};
+use crate::engine::select::{NamespaceFacts, ResourceFilter, VOLUME_GROUP_LABEL, complete_filters};
 
 mod filters;
 
 /// Version of the archive's format that runs write.
 const FORMAT_VERSION: &str = "1.1.0";
-const VOLUME_GROUP_LABEL: &str = "velero.io/volume-group";
 
 /// What a Backup is checked against.
 #[derive(Debug, Clone, Copy)]

@@ -16,6 +16,8 @@ use super::{
 use crate::actions::backup::{self as actions, Bindings, Context};
 use crate::cluster::{Discovery, Item, Resource};
 
+mod blocks;
+
 /// The filters of one backup, ready to be asked about objects.
 pub struct Judge<'a> {
     /// As the policy has it.
@@ -200,12 +202,13 @@ impl<'a> Judge<'a> {
         let places: HashMap<_, usize> =
             objects.iter().enumerate().map(|(place, object)| (object.key(), place)).collect();
         let bindings = bindings_of(objects);
+        let relations = blocks::relations_of(objects, self.spec);
         let included = |(place, verdict): (usize, &Verdict)| verdict.is_included().then_some(place);
         let mut open: Vec<usize> = verdicts.iter().enumerate().filter_map(included).collect();
         while let Some(place) = open.pop() {
             let object = &objects[place];
             let references = match additional(object, &bindings) {
-                Ok(references) => references,
+                Ok(references) => references.into_iter().chain(blocks::block_of(object, &relations)),
                 Err(action) => {
                     verdicts[place] = Verdict::LeftOut(Rule::Unreadable { action });
                     continue;
