@@ -11,10 +11,8 @@ use holdfast::engine::backup;
 use holdfast_tests::Testbed;
 use http::StatusCode;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
-use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::DeleteParams;
 use kube::{Api, Client};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
@@ -125,65 +123,6 @@ async fn a_restart_of_the_api_server_in_a_list_and_a_group_that_is_down_cost_not
     assert_eq!((ran.outcome.errors, ran.outcome.warnings), (0, 1), "{results}");
     let warning = results["warnings"]["velero"][0].as_str().unwrap();
     assert!(warning.contains("Discovery of API group down.example.org v1 failed"), "{results}");
-}
-
-/// The API server itself turns the lists away, until nobody limits them any more.
-#[tokio::test(flavor = "multi_thread")]
-async fn refusals_by_priority_and_fairness_are_waited_out() {
-    let testbed = Testbed::shared().await.unwrap();
-    let _logs = testbed.logs_on_panic();
-    let admin = testbed.client().unwrap();
-    let namespace = testbed.namespace("throttled").await.unwrap();
-    let user = namespace.as_str();
-    let binding = json!({
-        "metadata": {"name": user},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
-    });
-    create(&Api::<ClusterRoleBinding>::all(admin.clone()), binding).await.unwrap();
-    let none = json!({"nominalConcurrencyShares": 0, "lendablePercent": 0, "limitResponse": {"type": "Reject"}, "borrowingLimitPercent": 0});
-    let level = json!({"metadata": {"name": user}, "spec": {"type": "Limited", "limited": none}});
-    create(&Api::<PriorityLevelConfiguration>::all(admin.clone()), level).await.unwrap();
-    let lists =
-        json!({"verbs": ["list"], "apiGroups": [""], "resources": ["configmaps"], "namespaces": ["*"]});
-    let schema = json!({
-        "metadata": {"name": user},
-        "spec": {
-            "priorityLevelConfiguration": {"name": user},
-            "matchingPrecedence": 10,
-            "rules": [{"subjects": [{"kind": "User", "user": {"name": user}}], "resourceRules": [lists]}],
-        },
-    });
-    let schemas = Api::<FlowSchema>::all(admin.clone());
-    create(&schemas, schema).await.unwrap();
-
-    let mut config = testbed.client_config().unwrap();
-    config.auth_info.impersonate = Some(user.to_owned());
-    let throttled = Client::try_from(config).unwrap();
-    let probe = Api::<ConfigMap>::namespaced(throttled.clone(), &namespace);
-    let is_refused = |error: kube::Error| matches!(error, kube::Error::Api(status) if status.code == 429);
-    while !probe.list(&ListParams::default()).await.is_err_and(is_refused) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-
-    let mut bench = Bench::new(testbed).await.unwrap();
-    let tries = Arc::new(tokio::sync::Semaphore::new(0));
-    let seen = tries.clone();
-    bench.cluster = cluster_seen_by(throttled, move |path| {
-        if path.contains("/configmaps?") {
-            seen.add_permits(1);
-        }
-        async { Way::Through }.boxed()
-    });
-    let backup = bench.prepare("throttled", config_maps(&namespace)).await.unwrap();
-    let run = tokio::spawn(backup::run(bench.run_of(&backup)));
-    // A second try means that the first was refused.
-    drop(tries.acquire_many(2).await.unwrap());
-    schemas.delete(user, &DeleteParams::default()).await.unwrap();
-    let outcome = run.await.unwrap().unwrap();
-    let ran = bench.ran(backup, outcome);
-    assert_eq!(ran.items().unwrap(), [format!("configmaps {namespace}/kube-root-ca.crt")]);
-    assert_eq!((ran.outcome.errors, ran.outcome.warnings), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
