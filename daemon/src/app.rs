@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use holdfast_policy::duration::GoDuration;
+use holdfast_policy::ownership;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -98,7 +99,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     require_namespace(&client, &options.namespace).await?;
     let kinds = crds::ensure(&client, options.crds).await?;
     volume_policies::require(&client, &options.namespace, options.global_volume_policies.as_deref()).await?;
-    let cluster_name = cluster_name::find(&client, options.cluster_name.as_deref()).await?;
+    let cluster = cluster_name::find(&client, options.cluster_name.as_deref()).await?;
+    cluster_name::warn_if_not_given(&cluster, options.mode, options.purpose);
 
     let mut parts = Parts::new(stop.clone());
     let health = Health::new();
@@ -130,14 +132,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let Some(leadership) = stop.run_until_cancelled(leading).await else {
         return parts.until_stopped(std::future::pending()).await;
     };
-    let start = Start {
-        client: &client,
-        options: &options,
-        cluster_name: &cluster_name,
-        health: &health,
-        links,
-        kinds,
-    };
+    let start = Start { client: &client, options: &options, this: &cluster, health: &health, links, kinds };
     let started = tokio::select! {
         started = start.everything(&leadership, &mut parts) => started,
         // Told by `until_stopped`.
@@ -160,7 +155,7 @@ struct Start<'a> {
     client: &'a Client,
     options: &'a Options,
     /// Who this cluster is in buckets that it shares.
-    cluster_name: &'a str,
+    this: &'a ownership::Cluster,
     health: &'a Health,
     links: Option<Links>,
     kinds: foreign_server::Kinds,
@@ -168,7 +163,7 @@ struct Start<'a> {
 
 impl Start<'_> {
     async fn everything(&self, leadership: &Leadership, parts: &mut Parts) -> anyhow::Result<()> {
-        let Start { client, options, cluster_name: _, health, links: _, kinds } = *self;
+        let Start { client, options, this: _, health, links: _, kinds } = *self;
         if options.mode == Mode::Full {
             let patience = options.velero_wait.as_std().unwrap_or_default();
             let patience = foreign_server::patience(patience, leadership.before, kinds);
@@ -225,7 +220,7 @@ fn start_intake(
 
 /// Starts a controller per kind, once what there is at the start is known.
 async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, parts: &mut Parts) {
-    let Start { client, options, cluster_name, health, ref links, kinds: _ } = *start;
+    let Start { client, options, this, health, ref links, kinds: _ } = *start;
     let namespace = &options.namespace;
     let figures = Figures::default();
     let locations = watch(client, namespace, vec![Arc::new(lookout.clone())], parts);
@@ -266,7 +261,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
     let cluster = Cluster::new(client.clone());
     let brakes = backup_sync::Brakes::default();
     let location = location::Controller {
-        cluster_name: cluster_name.to_owned(),
+        cluster_name: this.name.clone(),
         claims: match options.purpose {
             Purpose::BackupAndRestore => location::Claims::Made,
             Purpose::RestoreOnly => location::Claims::Read,
@@ -286,7 +281,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
         cluster: cluster.clone(),
         clock: options.clock.clone(),
         claim: claim.clone(),
-        cluster_name: cluster_name.to_owned(),
+        cluster_name: this.name.clone(),
         limit: if switches.is_on(Name::Backup) { options.concurrent_backups } else { 0 },
         left_alone: switches.backups_left_alone(),
         on_restart: options.on_restart,
@@ -334,7 +329,7 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
         stores: stores.clone(),
         clock: options.clock.clone(),
         events: Events::new(client),
-        cluster_name: cluster_name.to_owned(),
+        cluster: this.clone(),
         frequency: options.garbage_collection_frequency,
     };
     let delete_backup_request = delete_backup_request::Controller {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod adopt;
 pub mod check;
 pub mod crds;
 pub mod explain;
@@ -65,6 +66,8 @@ pub enum Command {
     Restore(restore::Args),
     /// Print which backups stay and which go, and why.
     Retention(retention::Args),
+    /// Let this cluster look after the backups of a location that name no cluster; told first, done with --confirm.
+    Adopt(adopt::Args),
     /// Print the JSON Schema of policy files.
     Schema(schema::Args),
     /// Print the version.
@@ -96,6 +99,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Next(args) => next::run(args),
         Command::Restore(args) => restore::run(args),
         Command::Retention(args) => retention::run(args),
+        Command::Adopt(args) => adopt::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Version(args) => version::run(args),
     }

@@ -47,6 +47,9 @@ pub const CANCEL: &str = "holdfast.dev/cancel";
 /// Annotation of Backups: how many bytes the archive has, for metrics after a restart.
 pub const ARCHIVE_BYTES: &str = "holdfast.dev/archive-bytes";
 
+/// Annotation of Backups that were found in a bucket and brought into the cluster. Never in the bucket.
+pub const SYNCED: &str = "holdfast.dev/synced";
+
 /// Annotation of BackupStorageLocations: the cluster that looks after the backups in it that name no cluster.
 pub const ADOPTED_BY: &str = "holdfast.dev/adopted-by";
 /// Annotation of BackupStorageLocations: the cluster whose backups this one takes over.

@@ -13,7 +13,7 @@ mod field;
 mod gaps;
 mod zoned;
 
-use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, LocalResult, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 
 use crate::duration::{self, GoDuration};
@@ -170,6 +170,22 @@ impl Schedule {
     /// The runs after an instant, in order.
     pub fn runs_after(&self, after: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
         std::iter::successors(self.next_after(after), |last| self.next_after(*last))
+    }
+
+    /// The first run within a year whose time of day comes twice because clocks are put back; this crate runs it once.
+    /// None where runs follow elapsed time.
+    pub fn next_repeated_hour(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match &self.timing {
+            Timing::Every(_) | Timing::Elapsed(_) => None,
+            Timing::Fixed(_) => {
+                let year = after.checked_add_signed(TimeDelta::days(366))?;
+                let mut runs = self.runs_after(after).take_while(|run| *run <= year);
+                runs.find(|run| {
+                    let local = run.with_timezone(&self.zone).naive_local();
+                    matches!(self.zone.from_local_datetime(&local), LocalResult::Ambiguous(..))
+                })
+            }
+        }
     }
 
     /// The expression without its zone, in words that every version of Velero reads: Sunday is 0, and what some

@@ -2,6 +2,7 @@
 //!
 //! Everything here is a pure function of its arguments: no network, no clock, no environment, no file system.
 
+pub mod adoption;
 pub mod annotations;
 pub mod compile;
 pub mod compression;

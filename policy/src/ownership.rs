@@ -7,7 +7,30 @@
 
 use std::collections::BTreeMap;
 
-use crate::annotations::{ADOPTED_BY, CLUSTER, TAKE_OVER};
+use crate::annotations::{ADOPTED_BY, TAKE_OVER};
+use crate::velero::{Mark, Summarized};
+
+/// A cluster among those that share a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    pub name: String,
+    pub named_by: NamedBy,
+}
+
+/// Who gave a cluster its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    Person,
+    /// Nobody: it is the uid of its namespace kube-system. A cluster that was copied has that of the original, so what
+    /// was only found in a bucket is not ended by such a name.
+    Uid,
+}
+
+impl Cluster {
+    pub fn named(name: &str) -> Cluster {
+        Cluster { name: name.to_owned(), named_by: NamedBy::Person }
+    }
+}
 
 /// Whose a backup is, seen from this cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +41,8 @@ pub enum Owner {
     Other(String),
     /// Made by a server that gives no names.
     Nobody(Location),
+    /// Ours by its name, but found in a bucket by a cluster that no person has named.
+    Unconfirmed,
 }
 
 /// What a location says about backups that name no cluster.
@@ -28,32 +53,22 @@ pub enum Location {
     NotAdopted,
 }
 
-/// The owner of a backup with these annotations, in a location with those.
-pub fn owner(
-    backup: Option<&BTreeMap<String, String>>,
-    location: Option<&BTreeMap<String, String>>,
-    this_cluster: &str,
-) -> Owner {
-    let cluster = backup.and_then(|annotations| annotations.get(CLUSTER));
-    owner_by_cluster(cluster.map(String::as_str), location, this_cluster)
-}
-
-/// The owner of a backup that names this cluster, in a location with these annotations.
-pub fn owner_by_cluster(
-    cluster: Option<&str>,
-    location: Option<&BTreeMap<String, String>>,
-    this_cluster: &str,
-) -> Owner {
+/// The owner of a backup in a location with these annotations.
+pub fn owner(backup: &impl Summarized, location: Option<&BTreeMap<String, String>>, this: &Cluster) -> Owner {
     let value = |key: &str| {
         let value = location.and_then(|annotations| annotations.get(key)).map(String::as_str);
         value.filter(|value| !value.is_empty())
     };
-    match cluster.filter(|cluster| !cluster.is_empty()) {
-        Some(cluster) if cluster == this_cluster => Owner::ThisCluster,
+    let by_name = match backup.mark(Mark::Cluster).filter(|cluster| !cluster.is_empty()) {
+        Some(cluster) if cluster == this.name => Owner::ThisCluster,
         Some(cluster) if value(TAKE_OVER) == Some(cluster) => Owner::ThisCluster,
         Some(cluster) => Owner::Other(cluster.to_owned()),
-        None if value(ADOPTED_BY) == Some(this_cluster) => Owner::Nobody(Location::Adopted),
+        None if value(ADOPTED_BY) == Some(this.name.as_str()) => Owner::Nobody(Location::Adopted),
         None => Owner::Nobody(Location::NotAdopted),
+    };
+    match this.named_by {
+        NamedBy::Uid if by_name.is_ours() && backup.mark(Mark::Synced).is_some() => Owner::Unconfirmed,
+        NamedBy::Uid | NamedBy::Person => by_name,
     }
 }
 
@@ -62,7 +77,7 @@ impl Owner {
     pub fn is_ours(&self) -> bool {
         match self {
             Owner::ThisCluster | Owner::Nobody(Location::Adopted) => true,
-            Owner::Other(_) | Owner::Nobody(Location::NotAdopted) => false,
+            Owner::Other(_) | Owner::Nobody(Location::NotAdopted) | Owner::Unconfirmed => false,
         }
     }
 }
@@ -70,12 +85,21 @@ impl Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::annotations::{CLUSTER, SYNCED};
+    use crate::velero::Backup;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn owner_for(this: &Cluster, backup: &[(&str, &str)], location: &[(&str, &str)]) -> Owner {
+        let mut annotated = Backup::default();
+        annotated.metadata.annotations = Some(map(backup));
+        owner(&annotated, Some(&map(location)), this)
+    }
 
     fn owner_of(backup: &[(&str, &str)], location: &[(&str, &str)]) -> Owner {
-        let map = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-        };
-        owner(Some(&map(backup)), Some(&map(location)), "prod")
+        owner_for(&Cluster::named("prod"), backup, location)
     }
 
     #[test]
@@ -102,5 +126,25 @@ mod tests {
             assert_eq!(owner, Owner::Nobody(Location::NotAdopted));
             assert!(!owner.is_ours());
         }
+    }
+
+    #[test]
+    fn a_cluster_without_a_given_name_ends_nothing_that_it_only_found() {
+        let unnamed = Cluster { name: "uid".to_owned(), named_by: NamedBy::Uid };
+        let of = |backup: &[_], location: &[_]| owner_for(&unnamed, backup, location);
+        assert_eq!(of(&[(CLUSTER, "uid")], &[]), Owner::ThisCluster);
+        let found = (SYNCED, "2026-11-23T10:00:00Z");
+        for (backup, location) in [
+            (vec![(CLUSTER, "uid"), found], vec![]),
+            (vec![(CLUSTER, "old"), found], vec![(TAKE_OVER, "old")]),
+            (vec![found], vec![(ADOPTED_BY, "uid")]),
+        ] {
+            assert_eq!(of(&backup, &location), Owner::Unconfirmed);
+            assert!(!Owner::Unconfirmed.is_ours());
+        }
+        assert_eq!(of(&[(CLUSTER, "other"), found], &[]), Owner::Other("other".to_owned()));
+        assert_eq!(of(&[found], &[]), Owner::Nobody(Location::NotAdopted));
+        let named = owner_for(&Cluster::named("uid"), &[(CLUSTER, "uid"), found], &[]);
+        assert_eq!(named, Owner::ThisCluster);
     }
 }

@@ -68,6 +68,8 @@ pub enum Reason {
     OtherCluster(String),
     /// Nobody knows which cluster made it, and nobody has adopted its location.
     NotAdopted,
+    /// It was found in a bucket, and nobody has given this cluster a name.
+    NoClusterName,
     BeingDeleted,
     /// Its ttl is not over.
     Ttl(DateTime<Utc>),
@@ -156,6 +158,9 @@ impl fmt::Display for Reason {
             Reason::Held(why) => write!(formatter, "held: {why}"),
             Reason::OtherCluster(cluster) => write!(formatter, "cluster {cluster} decides about it"),
             Reason::NotAdopted => formatter.write_str("its location is not adopted"),
+            Reason::NoClusterName => {
+                formatter.write_str("it was found in the bucket, and nobody has named this cluster")
+            }
             Reason::BeingDeleted => formatter.write_str("being deleted"),
             Reason::Ttl(until) => {
                 write!(formatter, "ttl until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true))

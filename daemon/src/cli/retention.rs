@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use holdfast_policy::compile::{self, Target};
-use holdfast_policy::ownership::{Owner, owner};
+use holdfast_policy::ownership::{Cluster, Owner, owner};
 use holdfast_policy::retention::{Judgement, Subject, judge};
 use holdfast_policy::velero::{Backup, Schedule};
 
@@ -13,7 +13,7 @@ use super::policies;
 use crate::clock;
 
 mod print;
-mod source;
+pub(super) mod source;
 
 use source::Objects;
 
@@ -63,8 +63,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     let read = match &backups {
-        Some(file) => source::file(file, cluster_name),
-        None => source::cluster(kubeconfig.as_deref(), &namespace, cluster_name),
+        Some(file) => source::file(file, cluster_name.as_deref().map(Cluster::named)),
+        None => source::cluster(kubeconfig.as_deref(), &namespace, cluster_name.as_deref()),
     };
     let mut objects = match read {
         Ok(objects) => objects,
@@ -100,19 +100,19 @@ fn of_policies(paths: &[PathBuf], namespace: &str) -> Result<Option<Vec<Schedule
 }
 
 fn judged(objects: &Objects, at: DateTime<Utc>) -> Vec<Line<'_>> {
-    let Objects { backups, schedules, locations, cluster_name } = objects;
+    let Objects { backups, schedules, locations, cluster } = objects;
     let subjects: Vec<Subject<'_, Backup>> = backups
         .iter()
         .map(|backup| Subject {
             backup,
-            owner: match cluster_name {
+            owner: match cluster {
                 None => Owner::ThisCluster,
-                Some(name) => {
+                Some(cluster) => {
                     let location = locations
                         .iter()
                         .find(|location| location.metadata.name == backup.spec.storage_location)
                         .and_then(|location| location.metadata.annotations.as_ref());
-                    owner(backup.metadata.annotations.as_ref(), location, name)
+                    owner(backup, location, cluster)
                 }
             },
         })

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use holdfast_policy::duration::GoDuration;
+use holdfast_policy::ownership::Cluster;
 use holdfast_policy::velero;
 use holdfast_policy::velero::Summarized;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,7 @@ pub struct Controller {
     pub clock: Clock,
     pub events: Events,
     /// Whose backups may end here.
-    pub cluster_name: String,
+    pub cluster: Cluster,
     /// How soon a backup whose deletion was refused is asked for again.
     pub frequency: GoDuration,
 }

@@ -145,6 +145,7 @@ fn by_ttl_alone<B: Summarized>(subject: &Subject<'_, B>, now: DateTime<Utc>) -> 
     let verdict = match owner {
         Owner::Other(cluster) => keep(Reason::OtherCluster(cluster.clone())),
         Owner::Nobody(Location::NotAdopted) => keep(Reason::NotAdopted),
+        Owner::Unconfirmed => keep(Reason::NoClusterName),
         Owner::ThisCluster | Owner::Nobody(Location::Adopted) => {
             match (state(backup.phase()), backup.mark(Mark::Hold)) {
                 (State::Unfinished, _) => keep(Reason::Unfinished),

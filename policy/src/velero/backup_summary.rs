@@ -27,6 +27,8 @@ pub enum Mark {
     ArchiveBytes,
     /// It was brought in from the bucket, and not all that belongs to it.
     Importing,
+    /// It was brought in from the bucket.
+    Synced,
 }
 
 enum Kept {
@@ -35,7 +37,7 @@ enum Kept {
 }
 
 impl Mark {
-    const ALL: [Mark; 11] = [
+    const ALL: [Mark; 12] = [
         Mark::Schedule,
         Mark::StorageLocation,
         Mark::DeletionFailure,
@@ -47,6 +49,7 @@ impl Mark {
         Mark::ScheduledAt,
         Mark::ArchiveBytes,
         Mark::Importing,
+        Mark::Synced,
     ];
 
     fn key(self) -> (Kept, &'static str) {
@@ -62,6 +65,7 @@ impl Mark {
             Mark::ScheduledAt => (Kept::Annotation, annotations::SCHEDULED_AT),
             Mark::ArchiveBytes => (Kept::Annotation, annotations::ARCHIVE_BYTES),
             Mark::Importing => (Kept::Annotation, annotations::IMPORTING),
+            Mark::Synced => (Kept::Annotation, annotations::SYNCED),
         }
     }
 }
@@ -210,7 +214,7 @@ mod tests {
     #[test]
     fn a_summary_says_what_the_backup_says() {
         let marks: Vec<(&str, &str)> =
-            Mark::ALL.map(|mark| mark.key().1).into_iter().zip(["v"; 11]).collect();
+            Mark::ALL.map(|mark| mark.key().1).into_iter().zip(["v"; 12]).collect();
         let both: serde_json::Map<String, serde_json::Value> =
             marks.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
         let whole: Backup = serde_json::from_value(json!({

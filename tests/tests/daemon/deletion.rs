@@ -51,7 +51,7 @@ pub(crate) async fn requests_for(home: &Home, backup: &str) -> anyhow::Result<Ve
 }
 
 /// The request's errors, once it is processed.
-async fn errors_of(home: &Home, request: &str) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn errors_of(home: &Home, request: &str) -> anyhow::Result<Vec<String>> {
     let is_processed =
         |request: &DeleteBackupRequest| request.status.phase == Some(DeleteBackupRequestPhase::Processed);
     Ok(home.runs.ended(request, PATIENCE, is_processed).await?.status.errors)

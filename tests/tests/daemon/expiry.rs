@@ -7,6 +7,7 @@ use holdfast_policy::velero::{
     RestorePhase, RestoreSpec, labels, to_metadata_json,
 };
 use holdfast_tests::Daemon;
+use holdfast_tests::command::holdfast;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -18,7 +19,7 @@ use crate::deletion::{gone, requests_for};
 use crate::home::{Home, PATIENCE, POLL, backup_of, logged};
 
 /// A Completed backup of cluster `prod` that expired long ago, changed as a merge patch says.
-fn backup(name: &str, change: Value) -> anyhow::Result<Backup> {
+pub(crate) fn backup(name: &str, change: Value) -> anyhow::Result<Backup> {
     let mut backup = json!({
         "metadata": {"name": name, "annotations": {"holdfast.dev/cluster": "prod"}},
         "spec": {"storageLocation": "default", "includedNamespaces": ["nowhere"]},
@@ -47,12 +48,12 @@ fn merge(into: &mut Value, from: Value) {
 }
 
 /// Puts it into the bucket and the cluster.
-async fn put(home: &Home, backup: &Backup) -> anyhow::Result<()> {
+pub(crate) async fn put(home: &Home, backup: &Backup) -> anyhow::Result<()> {
     record(home, backup)?;
     home.runs.create(backup).await
 }
 
-fn record(home: &Home, backup: &Backup) -> anyhow::Result<()> {
+pub(crate) fn record(home: &Home, backup: &Backup) -> anyhow::Result<()> {
     let folder = home.bucket().join("backups").join(backup.name_any());
     fs::create_dir_all(&folder)?;
     Ok(fs::write(folder.join("velero-backup.json"), to_metadata_json(backup))?)
@@ -72,6 +73,21 @@ async fn ended_by(home: &Home, backup: &str) -> anyhow::Result<Option<String>> {
         regarding == Some(backup) && event.reason.as_deref() == Some("Ended")
     });
     Ok(of_backup.next().and_then(|event| event.note))
+}
+
+/// The backups of which `holdfast retention` tells that they go.
+async fn told_to_go(home: &Home) -> anyhow::Result<Vec<String>> {
+    let kubeconfig = format!("--kubeconfig={}", home.testbed.kubeconfig().display());
+    let namespace = format!("--namespace={}", home.namespace);
+    let arguments = ["retention", &kubeconfig, &namespace, "--cluster-name=prod", "--output=json"];
+    let ended = holdfast(arguments).await?;
+    anyhow::ensure!(ended.code == 0, "{ended:?}");
+    let told: Value = serde_json::from_str(&ended.output)?;
+    let backups = told["backups"].as_array().into_iter().flatten();
+    let names = backups.filter(|it| it["verdict"] == "Delete").filter_map(|it| it["backup"].as_str());
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    names.sort();
+    Ok(names)
 }
 
 async fn prod(home: &Home) -> anyhow::Result<Daemon> {
@@ -161,6 +177,10 @@ async fn only_what_a_rule_has_understood_goes() -> anyhow::Result<()> {
     let mut suspect = of("weekly", "2026-01-08T01:00:00Z", r#"{"minimumGood":1}"#);
     suspect["status"]["progress"] = json!({"totalItems": 3, "itemsBackedUp": 3});
     put(&home, &backup("w-2", suspect)?).await?;
+
+    // What the command tells of the cluster is what the daemon then does.
+    let told = told_to_go(&home).await?;
+    assert_eq!(told, ["later", "n-1", "over", "unreadable"]);
 
     let daemon = prod(&home).await?;
     for name in ["over", "n-1"] {

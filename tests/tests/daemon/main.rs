@@ -1,12 +1,17 @@
 //! The daemon as users run it: custom resources in, backups and restores out, across restarts.
 
+mod adoption;
 mod archives;
 mod backup;
+mod custom_resources;
 mod deletion;
 mod deletion_faults;
 mod expiry;
+mod fuse;
 mod home;
 mod killed;
+mod locations;
+mod migration;
 mod proxy;
 mod queue;
 mod restart;
@@ -17,3 +22,4 @@ mod restore_plan;
 mod schedule;
 mod start;
 mod sync;
+mod sync_faults;

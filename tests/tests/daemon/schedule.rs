@@ -99,7 +99,8 @@ async fn a_first_backup_that_is_to_be_skipped_is_noted_in_the_status_alone() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_schedule_says_so_also_while_it_is_paused() -> anyhow::Result<()> {
+async fn a_wrong_schedule_says_so_also_while_it_is_paused_and_a_mended_one_is_enabled() -> anyhow::Result<()>
+{
     let home = Home::new("wrong").await?;
     let _daemon = home.daemon(&[]).await?;
     let mut created = schedule(&home, "wrong", "61 * * * *");
@@ -111,6 +112,11 @@ async fn a_wrong_schedule_says_so_also_while_it_is_paused() -> anyhow::Result<()
         .await?;
     assert_eq!(seen.status.validation_errors.len(), 1);
     assert!(seen.status.validation_errors[0].starts_with("invalid schedule: "), "{:?}", seen.status);
+    let right = kube::api::Patch::Merge(serde_json::json!({"spec": {"schedule": "1 * * * *"}}));
+    home.runs.api::<Schedule>().patch("wrong", &Default::default(), &right).await?;
+    let is_right = |it: &Schedule| it.status.phase == Some(SchedulePhase::Enabled);
+    let seen: Schedule = home.runs.ended("wrong", PATIENCE, is_right).await?;
+    assert_eq!(seen.status.validation_errors, Vec::<String>::new());
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! What the daemon needs to start, and what it says of itself while it runs.
 
+use holdfast_policy::velero::Schedule;
 use holdfast_tests::{Daemon, DaemonOptions, Testbed};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -8,7 +9,7 @@ use pretty_assertions::assert_eq;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::home::Home;
+use crate::home::{Home, PATIENCE, backup_of};
 
 /// The whole answer to a GET.
 async fn get(metrics_url: &str, path: &str) -> anyhow::Result<String> {
@@ -59,5 +60,37 @@ async fn without_the_definitions_it_names_them_and_tells_how_to_get_them() -> an
     let before = definitions.get(name).await?.resource_version();
     let _daemon = Daemon::start(&testbed, options()).await?;
     assert_eq!(definitions.get(name).await?.resource_version(), before);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_namespace_it_does_not_start() -> anyhow::Result<()> {
+    let testbed = Testbed::shared().await?;
+    let options = DaemonOptions { namespace: "nobody-made-it".to_owned(), ..DaemonOptions::default() };
+    let Err(error) = Daemon::start(testbed, options).await else { anyhow::bail!("it started") };
+    let text = format!("{error:#}");
+    assert!(text.contains("nobody-made-it"), "{text}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_velero_does_not_know_is_refused_and_a_known_one_can_be_off() -> anyhow::Result<()>
+{
+    let home = Home::new("disabled").await?;
+    for (argument, why) in [
+        ("--disable-controllers=backup-storage-location", "there is no controller"),
+        ("--disable-controllers=gc,gc", "controller gc is disabled twice"),
+    ] {
+        let Err(error) = home.daemon(&[argument]).await else { anyhow::bail!("it started") };
+        assert!(format!("{error:#}").contains(why), "{error:#}");
+    }
+    let _daemon = home.daemon(&["--disable-controllers=schedule"]).await?;
+    home.local_location().await?;
+    let schedule =
+        serde_json::json!({"metadata": {"name": "s"}, "spec": {"schedule": "@daily", "template": {}}});
+    home.runs.create(&serde_json::from_value::<Schedule>(schedule)?).await?;
+    // A run that was asked for later has ended, and the schedule has not even been looked at.
+    home.runs.backup("one", backup_of(&home.namespace), PATIENCE).await?;
+    assert_eq!(home.runs.api::<Schedule>().get("s").await?.status, Default::default());
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use holdfast_policy::ownership::Cluster;
 use holdfast_policy::velero::{Backup, BackupStorageLocation, Schedule};
 use kube::Api;
 use kube::api::ListParams;
@@ -24,10 +25,10 @@ pub(super) struct Objects {
     pub(super) schedules: Vec<Schedule>,
     pub(super) locations: Vec<BackupStorageLocation>,
     /// Whose backups are judged; without a name all are.
-    pub(super) cluster_name: Option<String>,
+    pub(super) cluster: Option<Cluster>,
 }
 
-pub(super) fn file(path: &Path, cluster_name: Option<String>) -> anyhow::Result<Objects> {
+pub(super) fn file(path: &Path, cluster: Option<Cluster>) -> anyhow::Result<Objects> {
     let name = path.display();
     let mut text = String::new();
     let file = std::fs::File::open(path).with_context(|| format!("cannot open {name}"))?;
@@ -35,16 +36,15 @@ pub(super) fn file(path: &Path, cluster_name: Option<String>) -> anyhow::Result<
     if text.len() as u64 > LARGEST {
         bail!("{name} is larger than {} MiB", LARGEST / 1024 / 1024);
     }
-    parse(&text, cluster_name).with_context(|| format!("cannot use {name}"))
+    parse(&text, cluster).with_context(|| format!("cannot use {name}"))
 }
 
-fn parse(text: &str, cluster_name: Option<String>) -> anyhow::Result<Objects> {
+fn parse(text: &str, cluster: Option<Cluster>) -> anyhow::Result<Objects> {
     let documents = match serde_json::from_str::<Value>(text) {
         Ok(value) => vec![value],
         Err(_) => holdfast_policy::yaml::documents(text)?,
     };
-    let mut objects =
-        Objects { backups: Vec::new(), schedules: Vec::new(), locations: Vec::new(), cluster_name };
+    let mut objects = Objects { backups: Vec::new(), schedules: Vec::new(), locations: Vec::new(), cluster };
     for value in documents.into_iter().flat_map(flatten) {
         match value["kind"].as_str() {
             Some("Backup") => objects.backups.push(read(value)?),
@@ -78,7 +78,7 @@ fn flatten(value: Value) -> Vec<Value> {
 pub(super) fn cluster(
     kubeconfig: Option<&Path>,
     namespace: &str,
-    cluster_name: Option<String>,
+    cluster_name: Option<&str>,
 ) -> anyhow::Result<Objects> {
     // Fails only where a provider is installed already, which then is this one.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -89,12 +89,12 @@ pub(super) fn cluster(
             backups: all(&client, namespace).await?,
             schedules: all(&client, namespace).await?,
             locations: all(&client, namespace).await?,
-            cluster_name: Some(app::cluster_name::find(&client, cluster_name.as_deref()).await?),
+            cluster: Some(app::cluster_name::find(&client, cluster_name).await?),
         })
     })
 }
 
-async fn all<K: Record>(client: &kube::Client, namespace: &str) -> anyhow::Result<Vec<K>> {
+pub(in crate::cli) async fn all<K: Record>(client: &kube::Client, namespace: &str) -> anyhow::Result<Vec<K>> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let mut found = Vec::new();
     let mut parameters = ListParams::default().limit(PAGE);

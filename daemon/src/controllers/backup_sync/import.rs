@@ -3,6 +3,8 @@
 //! In: `velero-backup.json` and the list of PodVolumeBackups, neither of which is trusted. Out: objects to create.
 //! velero-api.md §4.2 has the rules.
 
+use chrono::{DateTime, SecondsFormat, Utc};
+use holdfast_policy::annotations::SYNCED;
 use holdfast_policy::velero;
 use holdfast_policy::velero::{BackupPhase, PodVolumeBackup, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -30,6 +32,7 @@ pub struct Into<'a> {
     pub location: &'a str,
     /// Names and uids.
     pub schedules: &'a [(String, String)],
+    pub now: DateTime<Utc>,
 }
 
 /// `velero-backup.json`, if the folder has one.
@@ -58,6 +61,8 @@ pub fn backup(found: velero::Backup, phase: Option<BackupPhase>, into: &Into<'_>
         .labels
         .get_or_insert_default()
         .insert(labels::STORAGE_LOCATION.to_owned(), labels::short_name(into.location));
+    let now = into.now.to_rfc3339_opts(SecondsFormat::Secs, true);
+    metadata.annotations.get_or_insert_default().insert(SYNCED.to_owned(), now);
     metadata.owner_references = metadata.owner_references.map(|owners| {
         owners.into_iter().filter(|owner| is_known(owner, into.schedules)).collect::<Vec<OwnerReference>>()
     });
@@ -116,7 +121,8 @@ mod tests {
     use super::*;
 
     fn into(schedules: &[(String, String)]) -> Into<'_> {
-        Into { namespace: "holdfast", location: "second", schedules }
+        let now = "2026-11-23T10:00:00Z".parse().unwrap();
+        Into { namespace: "holdfast", location: "second", schedules, now }
     }
 
     fn imported(found: Value, phase: Option<BackupPhase>, schedules: &[(String, String)]) -> Value {
@@ -153,7 +159,9 @@ mod tests {
             json!({
                 "name": "b", "namespace": "holdfast",
                 "labels": {"team": "x", "velero.io/storage-location": "second"},
-                "annotations": {"holdfast.dev/cluster": "prod"},
+                "annotations": {
+                    "holdfast.dev/cluster": "prod", "holdfast.dev/synced": "2026-11-23T10:00:00Z",
+                },
                 "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c-1"}],
             })
         );

@@ -128,7 +128,7 @@ async fn look(work: &Work, now: DateTime<Utc>) -> Result<Found, String> {
         .map(|schedule| (schedule.name_any(), schedule.uid().unwrap_or_default()))
         .collect();
     let location = work.location.name_any();
-    let into = import::Into { namespace: &work.namespace, location: &location, schedules: &schedules };
+    let into = import::Into { namespace: &work.namespace, location: &location, schedules: &schedules, now };
     let reads = stream::iter(plan.read).map(|folder| {
         let (store, into) = (&store, &into);
         async move {

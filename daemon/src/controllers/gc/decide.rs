@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use holdfast_policy::duration::GoDuration;
-use holdfast_policy::ownership::owner_by_cluster;
+use holdfast_policy::ownership::{Cluster, owner};
 use holdfast_policy::retention::{Judgement, Rule, Subject, Verdict, judge};
 use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero::{
@@ -22,7 +22,7 @@ pub struct Observed {
     pub requests: Vec<Arc<DeleteBackupRequest>>,
     /// Backups of which an unfinished restore, which has this name, needs the files.
     pub in_use: BTreeMap<String, String>,
-    pub cluster_name: String,
+    pub cluster: Cluster,
     pub frequency: GoDuration,
 }
 
@@ -135,8 +135,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Vec<Step> {
         .iter()
         .map(|seen| {
             let location = seen.location.as_ref().and_then(|location| location.metadata.annotations.as_ref());
-            let cluster = seen.backup.mark(Mark::Cluster);
-            let owner = owner_by_cluster(cluster, location, &observed.cluster_name);
+            let owner = owner(seen.backup.as_ref(), location, &observed.cluster);
             Subject { backup: seen.backup.as_ref(), owner }
         })
         .collect();

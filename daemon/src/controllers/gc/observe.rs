@@ -21,7 +21,7 @@ pub(super) fn observe(controller: &Controller) -> Observed {
         schedules: controller.schedules.all(),
         requests: controller.requests.all(),
         in_use: in_use.collect(),
-        cluster_name: controller.cluster_name.clone(),
+        cluster: controller.cluster.clone(),
         frequency: controller.frequency,
     }
 }

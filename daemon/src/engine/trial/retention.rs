@@ -105,6 +105,7 @@ fn told(reason: &Reason) -> KeptBecause {
         | Reason::Held(_)
         | Reason::OtherCluster(_)
         | Reason::NotAdopted
+        | Reason::NoClusterName
         | Reason::BeingDeleted
         | Reason::Ttl(_)
         | Reason::NoTtl

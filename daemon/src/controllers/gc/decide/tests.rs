@@ -48,7 +48,7 @@ fn observed(backup: Value, location: Option<Arc<BackupStorageLocation>>) -> Obse
         schedules: Vec::new(),
         requests: Vec::new(),
         in_use: BTreeMap::new(),
-        cluster_name: "prod".to_owned(),
+        cluster: Cluster::named("prod"),
         frequency: GoDuration::from_secs(3600),
     }
 }
