@@ -1,8 +1,9 @@
 //! Backups that name no cluster, and a cluster that nobody has named: nothing of it ends until a person says so.
 
-use holdfast_policy::velero::{Backup, BackupStorageLocation, LocationPhase};
+use holdfast_policy::velero::{Backup, BackupStorageLocation, Schedule};
 use holdfast_tests::command::{Ended, holdfast};
 use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
@@ -15,6 +16,13 @@ async fn adopt(home: &Home, arguments: &[&str]) -> anyhow::Result<Ended> {
     let kubeconfig = format!("--kubeconfig={}", home.testbed.kubeconfig().display());
     let namespace = format!("--namespace={}", home.namespace);
     holdfast(["adopt", kubeconfig.as_str(), namespace.as_str()].iter().chain(arguments)).await
+}
+
+/// Waits until the bucket has been looked at: what is put there now is not found in the next minute.
+async fn synced(home: &Home) -> anyhow::Result<()> {
+    let looked = |it: &BackupStorageLocation| it.status.last_synced_time.is_some();
+    home.runs.ended("default", PATIENCE, looked).await?;
+    Ok(())
 }
 
 fn of_nobody(change: Value) -> Value {
@@ -30,7 +38,7 @@ async fn what_velero_made_expires_once_its_location_is_adopted_and_not_before() 
     let home = Home::new("adopt").await?;
     let _daemon = home.daemon(&["--cluster-name=prod"]).await?;
     home.local_location().await?;
-    home.location_is(LocationPhase::Available).await?;
+    synced(&home).await?;
     put(&home, &backup("over", of_nobody(json!({})))?).await?;
     let later = json!({"status": {"expiration": "2999-01-01T00:00:00Z"}});
     put(&home, &backup("later", of_nobody(later))?).await?;
@@ -38,7 +46,7 @@ async fn what_velero_made_expires_once_its_location_is_adopted_and_not_before() 
         "metadata": {"name": "friday"},
         "spec": {"schedule": "0 0 13 * 5", "skipImmediately": true, "template": {"ttl": "1h"}},
     });
-    home.runs.create(&serde_json::from_value::<holdfast_policy::velero::Schedule>(schedule)?).await?;
+    home.runs.create(&serde_json::from_value::<Schedule>(schedule)?).await?;
     let location = ["--location=default", "--cluster-name=prod"];
 
     let told = adopt(&home, &location).await?;
@@ -89,22 +97,27 @@ async fn a_cluster_that_nobody_has_named_warns_and_ends_nothing_that_it_only_fou
     let namespaces: Api<Namespace> = Api::all(home.testbed.client()?);
     let uid = namespaces.get("kube-system").await?.uid().unwrap_or_default();
     home.local_location().await?;
-    home.location_is(LocationPhase::Available).await?;
+    synced(&home).await?;
+    // Made here, and held until all three are there: the look that ends it sees the others as well.
     let by_us = json!({"metadata": {"annotations": {"holdfast.dev/cluster": uid}}});
+    record(&home, &backup("made", by_us.clone())?)?;
+    let mut held = by_us.clone();
+    held["metadata"]["annotations"]["holdfast.dev/hold"] = json!("until the others are found");
+    home.runs.create(&backup("made", held)?).await?;
     record(&home, &backup("found", by_us.clone())?)?;
     record(&home, &backup("nobodys", of_nobody(json!({})))?)?;
     let told = adopt(&home, &["--location=default", "--confirm"]).await?;
     assert_eq!(told.code, 0, "{told:?}");
     assert!(told.output.contains("as no --cluster-name is given"), "{}", told.output);
-    let patch = kube::api::Patch::Merge(json!({"spec": {"backupSyncPeriod": "1s"}}));
-    home.runs.api::<BackupStorageLocation>().patch("default", &Default::default(), &patch).await?;
+    let often = Patch::Merge(json!({"spec": {"backupSyncPeriod": "1s"}}));
+    home.runs.api::<BackupStorageLocation>().patch("default", &PatchParams::default(), &often).await?;
     for name in ["found", "nobodys"] {
         home.runs
             .ended(name, PATIENCE, |it: &Backup| it.annotations().contains_key("holdfast.dev/synced"))
             .await?;
     }
-    // Made here, and ended by a look at all three.
-    put(&home, &backup("made", by_us)?).await?;
+    let release = Patch::Merge(json!({"metadata": {"annotations": {"holdfast.dev/hold": null}}}));
+    home.runs.api::<Backup>().patch("made", &PatchParams::default(), &release).await?;
     gone(&home, "made").await?;
     for name in ["found", "nobodys"] {
         assert_eq!(requests_for(&home, name).await?, [], "{name}");
