@@ -213,6 +213,7 @@ fn start_intake(
         default_location: options.default_backup_storage_location.clone(),
         mode: options.mode,
         foreign_server,
+        purpose: options.purpose,
     };
     let (publisher, clock, stop) = (client.clone(), options.clock.clone(), parts.stop.clone());
     parts.start(async move { Ok(intake::run(intake, publisher, clock, stop).await?) });

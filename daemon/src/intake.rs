@@ -33,6 +33,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::controllers::stores::Stores;
+use crate::controllers::switches::Purpose;
 use crate::publish::Publisher;
 use crate::publish::mode::Mode;
 use board::Board;
@@ -62,6 +63,7 @@ pub struct Options {
     pub mode: Mode,
     /// Tells of another server that carries out what this one should.
     pub foreign_server: channel::Receiver<Option<String>>,
+    pub purpose: Purpose,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +79,8 @@ pub async fn run(
     clock: Clock,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let Options { policies, namespace, cluster_name, default_location, mode, foreign_server } = options;
+    let Options { policies, namespace, cluster_name, default_location, mode, purpose, foreign_server } =
+        options;
     let sources = origin::named(&policies, &namespace)?;
     if sources.is_empty() {
         shutdown.cancelled().await;
@@ -107,7 +110,7 @@ pub async fn run(
         };
         let left = board.as_ref().and_then(|board| board.get(&name)).as_ref().map(board::left);
         let trust = origin.trust(&target.namespace, &policies.hooks_in);
-        let place = Place { trust, target, mode };
+        let place = Place { trust, target, mode, purpose };
         states.push(State::new(name, &origin, place, left.unwrap_or_default()));
         let sender = sender.clone();
         let follow = match origin {

@@ -17,6 +17,7 @@ use super::origin::Origin;
 use super::set::{self, Documents, PolicySet};
 use super::source::SourceProblem;
 use super::watch::Update;
+use crate::controllers::switches::Purpose;
 use crate::publish::memory::Memory;
 use crate::publish::mode::Mode;
 use crate::publish::object::Key;
@@ -34,6 +35,7 @@ pub struct State {
     pub target: Target,
     pub trust: Trust,
     pub mode: Mode,
+    pub purpose: Purpose,
     pub in_force: Option<InForce>,
     /// What the source gives now, in force or not.
     pub latest_revision: Option<String>,
@@ -54,6 +56,7 @@ pub struct Place {
     pub trust: Trust,
     pub target: Target,
     pub mode: Mode,
+    pub purpose: Purpose,
 }
 
 /// What an earlier process left to be known.
@@ -102,7 +105,7 @@ pub enum Trouble {
 
 impl State {
     pub fn new(name: SourceName, origin: &Origin, place: Place, left: Left) -> State {
-        let Place { trust, target, mode } = place;
+        let Place { trust, target, mode, purpose } = place;
         let Left { memory, notices } = left;
         State {
             name,
@@ -110,6 +113,7 @@ impl State {
             trust,
             target,
             mode,
+            purpose,
             in_force: None,
             latest_revision: None,
             trouble: None,

@@ -14,6 +14,7 @@ use holdfast_policy::unenforced::Unenforced;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::in_force::{State, Trouble, Wait};
+use crate::controllers::switches::Purpose;
 use crate::publish::mode::Mode;
 use crate::publish::object::{ALLOW_PRUNE, APPROVE};
 use crate::publish::report::Notice;
@@ -258,7 +259,13 @@ fn conditions(state: &State) -> [Fresh; 3] {
 fn enforced(state: &State) -> Option<Fresh> {
     let in_force = state.in_force.as_ref()?;
     let (holds, reason, message) = match (state.mode, in_force.set.unenforced.first()) {
-        (Mode::Full, _) => return None,
+        (Mode::Full, _) => match state.purpose {
+            Purpose::BackupAndRestore => return None,
+            Purpose::RestoreOnly => {
+                let message = "schedules are published and do not run (--restore-only)";
+                (Holds::False, "RestoreOnly", message.to_owned())
+            }
+        },
         (Mode::Observe, _) => {
             (Holds::False, "OnlyObserved", "this daemon writes nothing (--mode observe)".to_owned())
         }

@@ -68,6 +68,18 @@ async fn policy_mode_publishes_runs_no_controller_and_tells_what_velero_ignores(
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_only_restores_publishes_schedules_and_tells_that_they_do_not_run() -> anyhow::Result<()>
+{
+    let mut stage = Stage::set(&[], &[("shop.yaml", policy("shop", "0 1 * * *"))]).await?;
+    stage.becomes(&["shop-nightly 0 1 * * *"], SOON).await?;
+    stage.stop().await?;
+    stage.start_in("--mode=full", &["--restore-only"]).await?;
+    stage.condition("policies", "Enforced", "False RestoreOnly").await?;
+    stage.condition("policies", "Ready", "True InForce").await?;
+    stage.becomes(&["shop-nightly 0 1 * * *"], SOON).await
+}
+
 /// The resource version of everything in a cluster that does not change by itself.
 async fn versions(testbed: &Testbed) -> anyhow::Result<BTreeMap<String, String>> {
     let cluster = Cluster::new(testbed.client()?);
