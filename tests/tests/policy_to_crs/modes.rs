@@ -77,7 +77,8 @@ async fn a_daemon_that_only_restores_publishes_schedules_and_tells_that_they_do_
     stage.start_in("--mode=full", &["--restore-only"]).await?;
     stage.condition("policies", "Enforced", "False RestoreOnly").await?;
     stage.condition("policies", "Ready", "True InForce").await?;
-    stage.becomes(&["shop-nightly 0 1 * * *"], SOON).await
+    stage.becomes(&["shop-nightly 0 1 * * *"], SOON).await?;
+    Ok(())
 }
 
 /// The resource version of everything in a cluster that does not change by itself.
