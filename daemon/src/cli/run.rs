@@ -145,12 +145,17 @@ enum LogLevel {
     Error,
 }
 
+/// An object that brings another along is stored inside the storing of the first: room for deep chains. What is not used
+/// costs no memory.
+const STACK_BYTES: usize = 8 << 20;
+
 /// Runs the daemon until it is told to stop.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     start_log(args.log_format, args.log_level)?;
     // Fails only where a provider is installed already, which then is this one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;

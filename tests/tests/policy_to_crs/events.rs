@@ -87,7 +87,8 @@ async fn a_problem_is_told_once_on_the_config_map_and_on_the_policy_set() -> any
     stage.logs("policies refused", 1).await?;
     edit(&maps, &policy("team", "0 2 * * *")).await?;
     stage.condition("team", "Ready", "True InForce").await?;
-    assert_eq!(told(&stage, "InForce", 4).await?.len(), 6, "first dir and team, then team again");
+    // First of the folder and of `team`, then of `team` again, each on two objects.
+    assert_eq!(told(&stage, "InForce", 6).await?.len(), 6);
     assert_eq!(events(&stage, "Invalid").await?, first);
     Ok(())
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt;
 use tokio::sync::{Mutex as Gate, OnceCell};
 
 use super::Error;
@@ -50,7 +51,7 @@ impl Collector<'_> {
             return self.settle(subject, item).await;
         };
         let relations = self.blocks.relations(&namespace);
-        let relations = relations.get_or_init(|| self.read_relations(&namespace)).await;
+        let relations = relations.get_or_init(|| self.read_relations(&namespace).boxed()).await;
         let block = relations.block(member);
         let Some(key) = block.key().filter(|_| block.has_others()) else {
             return self.settle(subject, item).await;
@@ -60,7 +61,7 @@ impl Collector<'_> {
         if self.ledger.has(subject.kind(), Some(&namespace), &item.name) {
             return Ok(Stored::Before);
         }
-        self.store_block(subject, item, &namespace, &block).await?;
+        self.store_block(subject, item, &namespace, &block).boxed().await?;
         Ok(Stored::Now)
     }
 

@@ -143,7 +143,8 @@ impl Collector<'_> {
         }
         let settled = match subject.is_plain() {
             true => self.settle(subject, item).await?,
-            false => self.settle_with_block(subject, item).await?,
+            // Boxed: it is by far the largest of the futures that stand on a worker's stack here.
+            false => self.settle_with_block(subject, item).boxed().await?,
         };
         match settled {
             Stored::Now | Stored::Before if subject.may_be_custom() => {

@@ -1,6 +1,7 @@
 //! Stores one object: asks whether it stays out, takes it up once, runs its actions, stores what they bring
 //! along in front of it, and appends it to the archive. An object whose additional object fails, fails too.
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::Error;
@@ -156,8 +157,8 @@ impl Collector<'_> {
         }
         match subject.role {
             Role::Pod => {
-                self.meet_pod(&item).await?;
-                return self.put_with_hooks(subject, item).await;
+                self.meet_pod(&item).boxed().await?;
+                return self.put_with_hooks(subject, item).boxed().await;
             }
             Role::Volume => {
                 let claim = volume_info::claim_of(&item)?;
