@@ -106,12 +106,16 @@ async fn stage() -> anyhow::Result<Home> {
 
 /// What must hold at any moment.
 async fn nothing_is_half_known(home: &Home) -> anyhow::Result<()> {
-    let one = home.runs.api::<Backup>().get_opt("one").await?;
-    let volumes = home.runs.api::<PodVolumeBackup>().list(&ListParams::default()).await?.items;
-    match one {
-        None => anyhow::ensure!(volumes.is_empty(), "{volumes:?}"),
+    let volumes = async || home.runs.api::<PodVolumeBackup>().list(&ListParams::default()).await;
+    // A daemon goes on meanwhile: what must be there is looked for afterwards, what must not be there before.
+    let before = volumes().await?.items;
+    match home.runs.api::<Backup>().get_opt("one").await? {
+        None => anyhow::ensure!(before.is_empty(), "{before:?}"),
         Some(one) if one.annotations().contains_key(IMPORTING) => (),
-        Some(_) => anyhow::ensure!(volumes.len() == VOLUMES, "a Backup that looks whole has {volumes:?}"),
+        Some(_) => {
+            let after = volumes().await?.items;
+            anyhow::ensure!(after.len() == VOLUMES, "a Backup that looks whole has {after:?}");
+        }
     }
     anyhow::ensure!(home.bucket().join("backups/one/velero-backup.json").is_file());
     Ok(())
