@@ -29,7 +29,7 @@ pub struct Args {
     location: String,
     /// Adopt it. Without this, what would come of it is told and nothing is changed.
     #[arg(long)]
-    confirm: bool,
+    yes: bool,
     /// The name of this cluster, as the daemon has it; without it the uid of namespace kube-system.
     #[arg(long)]
     cluster_name: Option<String>,
@@ -94,7 +94,7 @@ async fn adopt(args: &Args, now: DateTime<Utc>) -> anyhow::Result<(Outcome, Stri
     let read = read(&client, args).await?;
     let Read { backups, schedules, location, cluster } = &read;
     let adoption = adoption(&Given { backups, schedules, location, cluster }, now);
-    let outcome = match (&adoption.standing, args.confirm) {
+    let outcome = match (&adoption.standing, args.yes) {
         (Standing::Taken(_), _) => Outcome::Refused,
         (Standing::Ours, _) => Outcome::Already,
         (Standing::Free, false) => Outcome::Told,
@@ -112,7 +112,7 @@ async fn adopt(args: &Args, now: DateTime<Utc>) -> anyhow::Result<(Outcome, Stri
 }
 
 async fn read(client: &Client, args: &Args) -> anyhow::Result<Read> {
-    let Args { location, confirm: _, cluster_name, namespace, kubeconfig: _, output: _ } = args;
+    let Args { location, yes: _, cluster_name, namespace, kubeconfig: _, output: _ } = args;
     let locations: Api<BackupStorageLocation> = Api::namespaced(client.clone(), namespace);
     let found = locations.get_opt(location).await;
     let found = found.with_context(|| format!("cannot read BackupStorageLocation {location}"))?;

@@ -56,7 +56,7 @@ async fn what_velero_made_expires_once_its_location_is_adopted_and_not_before() 
         "  later  expires at 2999-01-01T00:00:00Z\n",
         "  over   is deleted at once: its time is over\n",
         "  friday  either of day of month and day of week may match, next at ",
-        "nothing was changed: give --confirm to adopt it\n",
+        "nothing was changed: give --yes to adopt it\n",
     ] {
         assert!(told.output.contains(expected), "{expected:?} is not in {}", told.output);
     }
@@ -64,8 +64,7 @@ async fn what_velero_made_expires_once_its_location_is_adopted_and_not_before() 
     assert!(!locations.get("default").await?.annotations().contains_key("holdfast.dev/adopted-by"));
     assert_eq!(requests_for(&home, "over").await?, []);
 
-    let done =
-        adopt(&home, &["--location=default", "--cluster-name=prod", "--confirm", "--output=json"]).await?;
+    let done = adopt(&home, &["--location=default", "--cluster-name=prod", "--yes", "--output=json"]).await?;
     assert_eq!((done.code, done.errors.as_str()), (0, ""));
     let done: Value = serde_json::from_str(&done.output)?;
     assert_eq!((&done["outcome"], &done["clusterNameGiven"]), (&json!("Adopted"), &json!(true)));
@@ -80,7 +79,7 @@ async fn what_velero_made_expires_once_its_location_is_adopted_and_not_before() 
     let again = adopt(&home, &location).await?;
     assert_eq!(again.code, 0);
     assert!(again.output.ends_with("it was adopted before\n"), "{}", again.output);
-    let stage = adopt(&home, &["--location=default", "--cluster-name=stage", "--confirm"]).await?;
+    let stage = adopt(&home, &["--location=default", "--cluster-name=stage", "--yes"]).await?;
     assert_eq!(stage.code, 1);
     assert_eq!(stage.output, "location default is cluster prod's and stays so; this is cluster stage\n");
     let nowhere = adopt(&home, &["--location=nowhere"]).await?;
@@ -106,7 +105,7 @@ async fn a_cluster_that_nobody_has_named_warns_and_ends_nothing_that_it_only_fou
     home.runs.create(&backup("made", held)?).await?;
     record(&home, &backup("found", by_us.clone())?)?;
     record(&home, &backup("nobodys", of_nobody(json!({})))?)?;
-    let told = adopt(&home, &["--location=default", "--confirm"]).await?;
+    let told = adopt(&home, &["--location=default", "--yes"]).await?;
     assert_eq!(told.code, 0, "{told:?}");
     assert!(told.output.contains("as no --cluster-name is given"), "{}", told.output);
     let often = Patch::Merge(json!({"spec": {"backupSyncPeriod": "1s"}}));

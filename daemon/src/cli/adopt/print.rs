@@ -55,7 +55,7 @@ impl Told<'_> {
             let _written = writeln!(text, "  {:width$}  {}", of(other), words(&other.change));
         }
         text.push_str(match outcome {
-            Outcome::Told => "\nnothing was changed: give --confirm to adopt it\n",
+            Outcome::Told => "\nnothing was changed: give --yes to adopt it\n",
             Outcome::Adopted => "\nadopted\n",
             Outcome::Already => "\nit was adopted before\n",
             Outcome::Refused => "\nrefused\n",
