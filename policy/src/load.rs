@@ -96,8 +96,8 @@ fn read_documents(files: &[SourceFile], part: Range<usize>) -> (Documents, Found
         }
         validate::secrets::find(&raw, &value, findings);
         documents.mention(&value);
-        if let Some(Checked { kind, value }) = checker.check(&raw, value, findings) {
-            sort_in(raw, kind, value, &mut documents, findings);
+        if let Some(Checked { document, kind, value }) = checker.check(raw, value, findings) {
+            sort_in(document, kind, value, &mut documents, findings);
         }
     });
     (documents, findings.into_found())

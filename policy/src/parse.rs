@@ -7,6 +7,7 @@
 pub mod findings;
 pub mod node;
 pub mod path;
+mod removed;
 mod scalar;
 mod split;
 mod tree;
@@ -15,7 +16,10 @@ pub(crate) use findings::Found;
 pub use findings::{Findings, Mark};
 pub use node::{Content, Entry, Node, Span};
 pub use path::{Path, Step};
+pub use removed::Removed;
 pub use split::Chunk;
+
+use std::sync::Arc;
 
 use serde_json::Value;
 use tree::Built;
@@ -42,6 +46,26 @@ pub struct RawDocument {
     /// Index of the file among those that were read.
     pub file: usize,
     chunk: Chunk,
+    /// What its value no longer has, none in a document that keeps to the schema.
+    removed: Option<Arc<Removed>>,
+}
+
+impl RawDocument {
+    /// The same document for a value that lacks some parts: paths are those among what is left.
+    #[must_use]
+    pub fn without(&self, removed: Removed) -> RawDocument {
+        RawDocument { removed: Some(Arc::new(removed)), ..self.clone() }
+    }
+
+    /// Whether its value lacks something of what the user wrote.
+    pub fn is_incomplete(&self) -> bool {
+        self.removed.is_some()
+    }
+
+    /// Tells this document's chunk from every other of its source.
+    pub fn start(&self) -> (usize, usize) {
+        (self.file, self.chunk.range.start)
+    }
 }
 
 /// Size of a file that is still read.
@@ -81,7 +105,7 @@ pub(crate) fn each_document<'a>(
                 findings.add_stop(file, problem);
             }
             if let Some(root) = root {
-                take(RawDocument { file, chunk }, root.into_json(), findings);
+                take(RawDocument { file, chunk, removed: None }, root.into_json(), findings);
             }
         }
     }

@@ -43,7 +43,9 @@ pub fn load(files: &[SourceFile], set: &ValidPolicySet) -> Result<Vec<PolicyTest
     let mut documents: Vec<Typed<PolicyTestSpec>> = Vec::new();
     let checker = crate::load::checker();
     crate::parse::each_document(files, 0..files.len(), &mut findings, |raw, value, findings| {
-        let Some(Checked { kind, mut value }) = checker.check(&raw, value, findings) else { return };
+        let Some(Checked { document: raw, kind, mut value }) = checker.check(raw, value, findings) else {
+            return;
+        };
         if kind != Kind::PolicyTest {
             let message = format!("a {kind} in a file of tests is no policy: nothing reads it");
             let at = Path::root().key("kind");

@@ -7,6 +7,7 @@ mod check;
 mod examples;
 mod formats;
 mod reference;
+mod remainder;
 mod spelling;
 mod words;
 

@@ -14,6 +14,8 @@ pub struct Findings<'a> {
     files: &'a [SourceFile],
     line_starts: Vec<OnceCell<Vec<usize>>>,
     problems: Vec<Problem>,
+    /// The last problem that may be none, as parts of the document are left out.
+    unsaid: Option<Problem>,
     secrets: Vec<String>,
     /// The document that was looked into last: problems come in heaps.
     last: RefCell<Option<Rc<Tree>>>,
@@ -45,12 +47,14 @@ impl<'a> Findings<'a> {
             files,
             line_starts: files.iter().map(|_| OnceCell::new()).collect(),
             problems: Vec::new(),
+            unsaid: None,
             secrets: Vec::new(),
             last: RefCell::new(None),
         }
     }
 
-    /// A problem with the value at a path. The caller may add help and related places to what is returned.
+    /// A problem with the value at a path. The caller may add help and related places to what is returned. A problem
+    /// with what lacks a part that was left out is not told: the part may be what it is about.
     pub fn add(
         &mut self,
         document: &RawDocument,
@@ -70,11 +74,18 @@ impl<'a> Findings<'a> {
         message: impl Into<String>,
     ) -> &mut Problem {
         let tree = self.tree(document);
-        let span = locate(&tree.root, path, mark);
-        let problem = self.add_span(document.file, span, rule, message);
-        problem.path = path.to_string();
-        problem.document = title(&tree.root);
-        problem
+        let path = as_written(document, path);
+        let place = self.place(document.file, locate(&tree.root, &path, mark));
+        let problem = Problem {
+            path: path.to_string(),
+            document: title(&tree.root),
+            ..problem(rule, message.into(), place)
+        };
+        if document.removed.as_ref().is_some_and(|removed| removed.touches(&path)) {
+            return self.unsaid.insert(problem);
+        }
+        self.problems.push(problem);
+        self.problems.last_mut().expect("a problem was just pushed")
     }
 
     pub fn add_span(
@@ -85,16 +96,7 @@ impl<'a> Findings<'a> {
         message: impl Into<String>,
     ) -> &mut Problem {
         let place = self.place(file, span);
-        self.problems.push(Problem {
-            rule,
-            severity: rule.severity(),
-            message: message.into(),
-            help: None,
-            place,
-            path: String::new(),
-            document: String::new(),
-            related: Vec::new(),
-        });
+        self.problems.push(problem(rule, message.into(), place));
         self.problems.last_mut().expect("a problem was just pushed")
     }
 
@@ -116,7 +118,8 @@ impl<'a> Findings<'a> {
     }
 
     pub fn related_path(&self, document: &RawDocument, path: &Path, message: impl Into<String>) -> Related {
-        self.related(document.file, locate(&self.tree(document).root, path, Mark::Value), message)
+        let path = as_written(document, path);
+        self.related(document.file, locate(&self.tree(document).root, &path, Mark::Value), message)
     }
 
     /// Kind and name of a document, as far as it tells them.
@@ -129,7 +132,7 @@ impl<'a> Findings<'a> {
         if let Some(tree) = last.as_ref().filter(|tree| &tree.document == document) {
             return Rc::clone(tree);
         }
-        let RawDocument { file, chunk } = document;
+        let RawDocument { file, chunk, removed: _ } = document;
         let Built { root, problems: _ } =
             tree::build(&self.files[*file].text[chunk.range.clone()], chunk.lines_before);
         let root = root.unwrap_or(Node { content: Content::Null, span: Span::default() });
@@ -144,7 +147,7 @@ impl<'a> Findings<'a> {
     }
 
     pub(crate) fn into_found(self) -> Found {
-        let Findings { files: _, line_starts: _, problems, secrets, last: _ } = self;
+        let Findings { files: _, line_starts: _, problems, unsaid: _, secrets, last: _ } = self;
         Found { problems, secrets }
     }
 
@@ -156,7 +159,7 @@ impl<'a> Findings<'a> {
     }
 
     pub fn into_problems(self) -> Problems {
-        let Findings { files: _, line_starts: _, mut problems, mut secrets, last: _ } = self;
+        let Findings { files: _, line_starts: _, mut problems, unsaid: _, mut secrets, last: _ } = self;
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         for problem in problems.iter_mut().filter(|_| !secrets.is_empty()) {
             blank_out(problem, &secrets);
@@ -186,6 +189,23 @@ impl<'a> Findings<'a> {
         let end = starts.get(index + 1).map_or(text.len(), |next| next - 1);
         text[start..end].trim_end_matches('\r').trim_start_matches('\u{feff}')
     }
+}
+
+fn problem(rule: Rule, message: String, place: Place) -> Problem {
+    Problem {
+        rule,
+        severity: rule.severity(),
+        message,
+        help: None,
+        place,
+        path: String::new(),
+        document: String::new(),
+        related: Vec::new(),
+    }
+}
+
+fn as_written(document: &RawDocument, path: &Path) -> Path {
+    document.removed.as_ref().map_or_else(|| path.clone(), |removed| removed.as_written(path))
 }
 
 fn title(root: &Node) -> String {

@@ -50,6 +50,25 @@ impl Path {
         Path { steps }
     }
 
+    /// The path to what the value stands in; of the root, the root.
+    #[must_use]
+    pub fn parent(&self) -> Path {
+        let steps = self.steps.split_last().map_or_else(Vec::new, |(_, parent)| parent.to_vec());
+        Path { steps }
+    }
+
+    /// The path that this value had before a part of the document was removed: later items of a list moved up.
+    pub(super) fn before_removal_of(mut self, part: &Path) -> Path {
+        if let Some((Step::Index(gone), list)) = part.steps.split_last()
+            && self.steps.starts_with(list)
+            && let Some(Step::Index(index)) = self.steps.get_mut(list.len())
+            && *index >= *gone
+        {
+            *index += 1;
+        }
+        self
+    }
+
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }

@@ -5,6 +5,7 @@ use jsonschema::{ValidationError, Validator};
 use serde_json::{Map, Value};
 
 use super::formats;
+use super::remainder::remainder;
 use super::words::{duration_help, name_of, plural, show, unknown_field, wrong_type, wrong_word};
 use crate::model::shape::{GO_DURATION, POSITIVE_GO_DURATION};
 use crate::model::{API_VERSION, Kind};
@@ -18,8 +19,9 @@ pub struct Checker {
     schemas: [Value; Kind::ALL.len()],
 }
 
-/// A document of a known kind that keeps to the schema.
+/// A document of a known kind that keeps to the schema, without what was reported and left out.
 pub struct Checked {
+    pub document: RawDocument,
     pub kind: Kind,
     pub value: Value,
 }
@@ -40,18 +42,14 @@ impl Checker {
         Checker { validators, definitions, schemas }
     }
 
-    /// The document's kind and value, where it keeps to the schema.
-    pub fn check(
-        &self,
-        document: &RawDocument,
-        value: Value,
-        findings: &mut Findings<'_>,
-    ) -> Option<Checked> {
-        let kind = kind_of(document, &value, findings)?;
+    /// The document's kind and value, where it keeps to the schema; where it does not, what is left of it without the
+    /// parts that are reported.
+    pub fn check(&self, document: RawDocument, value: Value, findings: &mut Findings<'_>) -> Option<Checked> {
+        let kind = kind_of(&document, &value, findings)?;
         let index = Kind::ALL.iter().position(|other| *other == kind).expect("all kinds are in the list");
         let validator = &self.validators[index];
         if validator.is_valid(&value) {
-            return Some(Checked { kind, value });
+            return Some(Checked { document, kind, value });
         }
         let mut patterns_of_formats = Vec::new();
         let errors: Vec<ValidationError<'_>> = validator.iter_errors(&value).collect();
@@ -65,10 +63,12 @@ impl Checker {
             let same_as_format = matches!(error.kind(), ValidationErrorKind::Pattern { .. })
                 && patterns_of_formats.contains(&error.instance_path().to_string());
             if !same_as_format {
-                self.report(error, index, document, &value, findings);
+                self.report(error, index, &document, &value, findings);
             }
         }
-        None
+        drop(errors);
+        let (document, value) = remainder(validator, &document, value)?;
+        Some(Checked { document, kind, value })
     }
 
     fn report(
@@ -258,7 +258,7 @@ fn kind_of(document: &RawDocument, value: &Value, findings: &mut Findings<'_>) -
 }
 
 /// A JSON pointer as a path; digits are an index where the value has a list.
-fn path_of(pointer: &str, root: &Value) -> Path {
+pub(super) fn path_of(pointer: &str, root: &Value) -> Path {
     let mut path = Path::root();
     let mut current = root;
     for token in pointer.split('/').skip(1) {

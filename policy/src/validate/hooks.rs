@@ -16,7 +16,7 @@ pub(super) fn backup(hooks: &[BackupHook], path: &Path, raw: &RawDocument, findi
         select::hook(&hook.select, &at.key("select"), raw, findings);
         if hook.pre.is_empty() && hook.post.is_empty() {
             let message = format!("hook `{}` has no command: neither `pre` nor `post`", hook.name);
-            findings.add(raw, &at.key("name"), Rule::HookCommand, message);
+            findings.add(raw, &at, Rule::HookCommand, message);
         }
         for (key, commands) in [("pre", &hook.pre), ("post", &hook.post)] {
             for (position, command) in commands.iter().enumerate() {
@@ -25,7 +25,7 @@ pub(super) fn backup(hooks: &[BackupHook], path: &Path, raw: &RawDocument, findi
                 if command.exec.on_error.is_none() {
                     let message = "when this command fails, the pod is left out of the archive: onError is Fail \
                                    unless said otherwise";
-                    findings.add(raw, &at.key("command"), Rule::HookFails, message).help = Some(
+                    findings.add(raw, &at, Rule::HookFails, message).help = Some(
                         "write onError: Fail, or onError: Continue to keep the pod all the same".to_owned(),
                     );
                 }
@@ -41,7 +41,7 @@ pub(super) fn restore(hooks: &[RestoreHook], path: &Path, raw: &RawDocument, fin
         select::hook(&hook.select, &at.key("select"), raw, findings);
         if hook.post_hooks.is_empty() {
             let message = format!("hook `{}` has no command: `postHooks` is empty", hook.name);
-            findings.add(raw, &at.key("name"), Rule::HookCommand, message);
+            findings.add(raw, &at, Rule::HookCommand, message);
         }
         for (position, step) in hook.post_hooks.iter().enumerate() {
             let at = at.key("postHooks").index(position);

@@ -91,7 +91,7 @@ pub(super) fn check_selector(
             LabelOperator::DoesNotExist => (false, "DoesNotExist"),
         };
         if needs_values && expression.values.is_empty() {
-            findings.add(raw, &at.key("operator"), Rule::Selector, format!("{operator} needs `values`"));
+            findings.add(raw, &at, Rule::Selector, format!("{operator} needs `values`"));
         }
         if !needs_values && !expression.values.is_empty() {
             findings.add(raw, &at.key("values"), Rule::Selector, format!("{operator} takes no `values`"));

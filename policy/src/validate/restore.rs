@@ -127,6 +127,9 @@ fn schedule_name(
     let at = Path::spec().key("from");
     let entries = &policy.spec.schedules;
     let Some(entry) = entries.iter().find(|entry| entry.name == schedule) else {
+        if policy.raw.is_incomplete() {
+            return None;
+        }
         let nearest = suggest::nearest(schedule, entries.iter().map(|entry| entry.name.as_str()));
         let name = &policy.metadata.name;
         let message = match nearest {

@@ -126,12 +126,19 @@ enum Folder {
     Gone,
 }
 
+/// A deletion may go on meanwhile: what is told was so at one moment, since the record was the same before and after.
 fn folder(bucket: &Path) -> anyhow::Result<Folder> {
     let folder: PathBuf = bucket.join("backups/one");
+    let record = || std::fs::read(folder.join("velero-backup.json")).ok();
     let present = |file: &&&str| folder.join(file).exists();
-    let files = FILES.iter().filter(present).count();
-    let record = std::fs::read(folder.join("velero-backup.json"));
-    let Ok(record) = record else {
+    let (record, files) = loop {
+        let before = record();
+        let files = FILES.iter().filter(present).count();
+        if record() == before {
+            break (before, files);
+        }
+    };
+    let Some(record) = record else {
         anyhow::ensure!(files == 0, "files without a record");
         return Ok(Folder::Gone);
     };
@@ -143,22 +150,24 @@ fn folder(bucket: &Path) -> anyhow::Result<Folder> {
     Ok(Folder::Whole)
 }
 
-/// What must hold at any moment.
+/// What must hold at any moment. A deletion that goes on meanwhile only moves forward: where one thing must have come
+/// before another, the other is looked at first.
 async fn nothing_is_half_known(home: &Home) -> anyhow::Result<()> {
+    let before = folder(&home.bucket())?;
     let backup = home.runs.api::<Backup>().get_opt("one").await?;
-    let folder = folder(&home.bucket())?;
+    let restores = home.runs.api::<Restore>().list(&ListParams::default()).await?;
+    let after = folder(&home.bucket())?;
     let Some(backup) = backup else {
-        anyhow::ensure!(folder == Folder::Gone, "the Backup is gone and its folder is {folder:?}");
+        anyhow::ensure!(after == Folder::Gone, "the Backup is gone and its folder is {after:?}");
         return Ok(());
     };
     anyhow::ensure!(
-        backup.status_phase() == BackupPhase::Deleting || folder == Folder::Whole,
-        "a Backup in phase {} has a folder that is {folder:?}",
+        backup.status_phase() == BackupPhase::Deleting || before == Folder::Whole,
+        "a Backup in phase {} has a folder that is {before:?}",
         backup.status_phase().as_str()
     );
-    let restores = home.runs.api::<Restore>().list(&ListParams::default()).await?;
     let asked = restores.iter().any(|restore| restore.metadata.deletion_timestamp.is_some());
-    anyhow::ensure!(folder == Folder::Gone || !asked, "Restores go while the folder is {folder:?}");
+    anyhow::ensure!(after == Folder::Gone || !asked, "Restores go while the folder is {after:?}");
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{Backup, Restore};
 use holdfast_tests::Testbed;
-use holdfast_tests::command::holdfast;
+use holdfast_tests::command::{Ended, holdfast};
 use kube::api::{Api, DeleteParams, ListParams};
 use pretty_assertions::assert_eq;
 
@@ -150,6 +150,14 @@ async fn a_backup_waits_until_its_bucket_can_be_read() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs `holdfast plan` on the policies and the namespace of the stage.
+async fn plan(stage: &Stage) -> anyhow::Result<Ended> {
+    let kubeconfig = format!("--kubeconfig={}", Testbed::shared().await?.kubeconfig().display());
+    let namespace = format!("--namespace={}", stage.namespace);
+    let policies = stage.policies.display().to_string();
+    holdfast(["plan", &policies, &kubeconfig, &namespace, "--cluster-name=prod"]).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_waits_for_its_word_and_is_made_once() -> anyhow::Result<()> {
     let mut stage = Stage::set(&[], &[]).await?;
@@ -163,6 +171,12 @@ async fn a_restore_waits_for_its_word_and_is_made_once() -> anyhow::Result<()> {
     assert_eq!(waiting[0].annotation, "holdfast.dev/approve");
     let restores: Api<Restore> = Api::namespaced(stage.client.clone(), &stage.namespace);
     assert_eq!(restores.list(&ListParams::default()).await?.items.len(), 0);
+    let planned = plan(&stage).await?;
+    let expected =
+        format!("the restore waits for holdfast.dev/approve={} on its PolicySet\n", waiting[0].value);
+    assert_eq!(planned.code, 0, "what waits is no change: {planned:?}");
+    assert!(planned.output.contains("  ! leave Restore drill-"), "{planned:?}");
+    assert!(planned.output.ends_with(&expected), "{planned:?}");
 
     let word = format!("holdfast.dev/approve={}", waiting[0].value);
     stage.kubectl(&["annotate", "policyset", "policies", &word]).await?;
@@ -177,6 +191,8 @@ async fn a_restore_waits_for_its_word_and_is_made_once() -> anyhow::Result<()> {
     };
     assert!(name.starts_with("drill-"), "{name}");
     exists(&stage, &bucket.join(format!("metadata/holdfast/ran/restores/{name}/prod.json"))).await?;
+    let planned = plan(&stage).await?;
+    assert_eq!((planned.code, planned.output.as_str()), (0, "source policies: nothing to change\n"));
 
     // The word is gone with the PolicySet; without it nothing would show that the bucket knows.
     rebuild(&mut stage).await?;
