@@ -2,9 +2,10 @@
 //! everything is there, beside one that only GETs them.
 
 use anyhow::Context;
+use holdfast_policy::velero::{Backup, BackupPhase};
 
 use super::report::{Report, Step};
-use super::{BUCKET, NAMESPACE, back_up, mix, progress, raw, restore_all, told};
+use super::{BUCKET, NAMESPACE, PATIENCE, back_up, mix, progress, raw, restore_all, told};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::runs::Runs;
 use crate::testbed::Testbed;
@@ -46,7 +47,7 @@ pub async fn run(objects: usize) -> anyhow::Result<Report> {
     mix::install_definition(&testbed).await?;
     let daemon = Daemon::start(&testbed, DaemonOptions::default()).await?;
     runs.local_location("default", storage.path(), BUCKET).await?;
-    runs.adopt(&storage.path().join(BUCKET), BACKUP).await?;
+    runs.ended::<Backup>(BACKUP, PATIENCE, |backup| backup.status_phase() == BackupPhase::Completed).await?;
     measurements.push(told(restore_all(&runs, &daemon, "first", BACKUP, Step::Restore).await?));
     daemon.stop().await?;
 
