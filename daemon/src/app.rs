@@ -77,6 +77,8 @@ pub struct Options {
     pub backup_sync_period: GoDuration,
     pub garbage_collection_frequency: GoDuration,
     pub default_backup_ttl: GoDuration,
+    pub default_volumes_to_fs_backup: bool,
+    pub default_snapshot_move_data: bool,
     pub default_item_operation_timeout: GoDuration,
     pub restore_timeouts: Timeouts,
     pub default_backup_storage_location: String,
@@ -289,6 +291,8 @@ async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, 
         defaults: Defaults {
             location: options.default_backup_storage_location.clone(),
             ttl: options.default_backup_ttl,
+            volumes_to_fs_backup: options.default_volumes_to_fs_backup,
+            snapshot_move_data: options.default_snapshot_move_data,
             item_operation_timeout: options.default_item_operation_timeout,
             ..Defaults::default()
         },

@@ -35,6 +35,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon: publish policies, back up, restore.
+    // As Velero's Deployment calls it.
+    #[command(alias = "server")]
     Run(Box<run::Args>),
     /// Print the CustomResourceDefinitions that the daemon needs.
     Crds(crds::Args),
@@ -66,7 +68,7 @@ pub enum Command {
     Restore(restore::Args),
     /// Print which backups stay and which go, and why.
     Retention(retention::Args),
-    /// Let this cluster look after the backups of a location that name no cluster; told first, done with --confirm.
+    /// Let this cluster look after the backups of a location that name no cluster; told first, done with --yes.
     Adopt(adopt::Args),
     /// Print the JSON Schema of policy files.
     Schema(schema::Args),

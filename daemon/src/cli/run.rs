@@ -1,5 +1,7 @@
 //! `holdfast run`: the flags of the daemon, its log and its runtime.
 
+mod velero_flags;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +19,7 @@ use crate::controllers::switches::{Name, Purpose, Switches};
 use crate::engine::restore::Timeouts;
 use crate::intake::origin::Given;
 use crate::publish::mode::Mode;
+use velero_flags::VeleroFlags;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -64,7 +67,7 @@ pub struct Args {
     #[arg(long, default_value = "127.0.0.1:0")]
     download_address: ListenAddress,
     /// Only bring back: no backups, schedules, expiry and deletion.
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     restore_only: bool,
     /// Controllers that don't run, by the names that Velero gives them.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -110,14 +113,22 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     global_backup_volume_policies_configmap: Option<String>,
     /// Whether a schedule that does not say skips its first backup.
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     schedule_skip_immediately: bool,
+    /// Whether a backup that does not say takes the files of all pod volumes.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
+    default_volumes_to_fs_backup: bool,
+    /// Whether a backup that does not say moves the data of its snapshots to its location.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
+    default_snapshot_move_data: bool,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
     /// The least severe level that is logged.
     #[arg(long, value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
+    #[command(flatten)]
+    velero: VeleroFlags,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -152,6 +163,7 @@ const STACK_BYTES: usize = 8 << 20;
 /// Runs the daemon until it is told to stop.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     start_log(args.log_format, args.log_level)?;
+    args.velero.tell();
     // Fails only where a provider is installed already, which then is this one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -195,8 +207,11 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         default_backup_storage_location,
         global_backup_volume_policies_configmap,
         schedule_skip_immediately,
+        default_volumes_to_fs_backup,
+        default_snapshot_move_data,
         log_format: _,
         log_level: _,
+        velero: _,
     } = args;
     if mode == Mode::Observe && install_crds {
         bail!("--mode observe writes nothing, and --install-crds would");
@@ -236,6 +251,8 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         garbage_collection_frequency: positive_or(garbage_collection_frequency, 3600),
         default_backup_ttl,
         default_item_operation_timeout,
+        default_volumes_to_fs_backup,
+        default_snapshot_move_data,
         restore_timeouts: timeouts(resource_timeout, terminating_resource_timeout),
         default_backup_storage_location,
         first_run: if schedule_skip_immediately { FirstRun::Skip } else { FirstRun::AtOnce },
