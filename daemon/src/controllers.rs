@@ -15,6 +15,7 @@ pub mod gc;
 pub mod kept;
 pub mod leader;
 pub mod location;
+mod packed;
 pub mod restore;
 pub mod runs;
 pub mod schedule;

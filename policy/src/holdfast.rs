@@ -5,7 +5,12 @@ pub mod policy_set;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
+use crate::velero::Served;
+
 pub use policy_set::{PolicySet, PolicySetSpec, PolicySetStatus};
+
+/// The names of [`crds`], for those who need no schemas.
+pub const SERVED: [Served; 1] = [Served { group: "holdfast.dev", version: "v1alpha1", plural: "policysets" }];
 
 /// The CustomResourceDefinitions of holdfast.dev.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -18,6 +23,19 @@ mod tests {
 
     use super::*;
     use crate::velero;
+
+    #[test]
+    fn the_names_are_those_of_the_definitions() {
+        let served = velero::SERVED.iter().chain(&SERVED);
+        let definitions = velero::crds().into_iter().chain(crds());
+        assert_eq!(served.clone().count(), definitions.clone().count());
+        for (served, definition) in served.zip(definitions) {
+            assert_eq!(Some(served.definition()), definition.metadata.name);
+            assert_eq!(served.group, definition.spec.group);
+            assert_eq!(served.version, definition.spec.versions[0].name);
+            assert_eq!(definition.spec.versions.len(), 1);
+        }
+    }
 
     #[test]
     fn committed_files_are_what_the_code_gives() {

@@ -46,7 +46,7 @@ pub use backup_storage_location::{
     ObjectStorageLocation,
 };
 pub use backup_summary::{BackupSummary, Mark, Summarized};
-pub use crds::{crd_yaml, crds, crds_yaml};
+pub use crds::{SERVED, Served, crd_yaml, crds, crds_yaml};
 pub use data_download::{DataDownload, DataDownloadSpec, DataDownloadStatus, TargetVolumeSpec};
 pub use data_path::{DataPathPhase, DataPathProgress, NodeOs, UploaderType};
 pub use data_upload::{CsiSnapshotSpec, DataUpload, DataUploadSpec, DataUploadStatus};

@@ -119,6 +119,11 @@ impl Daemon {
         cost::of(self.process_id()).context("reading what the daemon costs")
     }
 
+    /// From now on its peak of memory is that from now on.
+    pub fn forget_peak(&self) -> anyhow::Result<()> {
+        cost::forget_peak(self.process_id()).context("resetting the daemon's peak of memory")
+    }
+
     /// Asks it to end, and waits until it has.
     pub async fn stop(mut self) -> anyhow::Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use holdfast_policy::velero::Served;
 use holdfast_policy::{holdfast, velero};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
@@ -52,15 +53,16 @@ pub async fn ensure(client: &Client, absent: Absent) -> Result<Kinds, Error> {
     if missing.is_empty() {
         return Ok(Kinds::ThereBefore);
     }
-    let lacks_velero_s = missing.iter().any(|definition| definition.spec.group == VELERO_GROUP);
+    let lacks_velero_s = missing.iter().any(|kind| kind.group == VELERO_GROUP);
     match absent {
         Absent::Refuse => {
-            let required = missing.iter().filter(|definition| definition.spec.group == VELERO_GROUP);
-            let names: Vec<String> = required.map(ResourceExt::name_any).collect();
+            let required = missing.iter().filter(|kind| kind.group == VELERO_GROUP);
+            let names: Vec<String> = required.map(Served::definition).collect();
             if names.is_empty() { Ok(Kinds::ThereBefore) } else { Err(Error::Missing { names }) }
         }
         Absent::Create => {
-            for definition in &missing {
+            let missing: BTreeSet<String> = missing.iter().map(Served::definition).collect();
+            for definition in all().iter().filter(|definition| missing.contains(&definition.name_any())) {
                 create(client, definition).await?;
             }
             wait_until_served(client).await?;
@@ -93,17 +95,18 @@ async fn wait_until_served(client: &Client) -> Result<(), Error> {
     match tokio::time::timeout(TIME_TO_BE_SERVED, served).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            let names = missing(client).await?.iter().map(ResourceExt::name_any).collect();
+            let names = missing(client).await?.iter().map(Served::definition).collect();
             Err(Error::NotServed { names })
         }
     }
 }
 
-async fn missing(client: &Client) -> Result<Vec<CustomResourceDefinition>, Error> {
-    let definitions = all();
-    let wanted: BTreeSet<String> = definitions.iter().flat_map(group_versions).collect();
+/// By their names alone: schemas are large, and at nearly every start nothing is missing.
+async fn missing(client: &Client) -> Result<Vec<Served>, Error> {
+    let wanted = || velero::SERVED.into_iter().chain(holdfast::SERVED);
+    let group_versions: BTreeSet<String> = wanted().map(|kind| kind.group_version()).collect();
     let mut served = BTreeSet::new();
-    for group_version in wanted {
+    for group_version in group_versions {
         match client.list_api_group_resources(&group_version).await {
             Ok(resources) => served.extend(
                 resources.resources.into_iter().map(|resource| (group_version.clone(), resource.name)),
@@ -112,13 +115,6 @@ async fn missing(client: &Client) -> Result<Vec<CustomResourceDefinition>, Error
             Err(source) => return Err(Error::Discover { group_version, source: Box::new(source) }),
         }
     }
-    let is_served = |definition: &CustomResourceDefinition| {
-        group_versions(definition)
-            .all(|group_version| served.contains(&(group_version, definition.spec.names.plural.clone())))
-    };
-    Ok(definitions.into_iter().filter(|definition| !is_served(definition)).collect())
-}
-
-fn group_versions(definition: &CustomResourceDefinition) -> impl Iterator<Item = String> {
-    definition.spec.versions.iter().map(|version| format!("{}/{}", definition.spec.group, version.name))
+    let is_served = |kind: &Served| served.contains(&(kind.group_version(), kind.plural.to_owned()));
+    Ok(wanted().filter(|kind| !is_served(kind)).collect())
 }

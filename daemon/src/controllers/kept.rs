@@ -13,6 +13,8 @@ use kube::Resource;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::packed::Packed;
+
 /// A kind of object that is namespaced and known at compile time.
 pub trait Record:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -97,8 +99,8 @@ pub struct KeptBackup {
 #[derive(Clone, Debug)]
 enum Content {
     Whole(Arc<Backup>),
-    /// As JSON.
-    Packed(Arc<[u8]>),
+    /// Its JSON.
+    Packed(Arc<Packed>),
 }
 
 impl Kept<Backup> for KeptBackup {
@@ -107,17 +109,19 @@ impl Kept<Backup> for KeptBackup {
     fn keep(backup: Backup) -> Self {
         let summary = Arc::new(BackupSummary::of(&backup));
         let version = version_of(&backup);
-        let packed = if may_change(backup.status_phase()) { None } else { serde_json::to_vec(&backup).ok() };
+        let json = if may_change(backup.status_phase()) { None } else { serde_json::to_vec(&backup).ok() };
+        let packed = json.and_then(|json| Packed::of(&json));
         let content =
-            packed.map_or_else(|| Content::Whole(Arc::new(backup)), |json| Content::Packed(json.into()));
+            packed.map_or_else(|| Content::Whole(Arc::new(backup)), |it| Content::Packed(Arc::new(it)));
         Self { summary, version, content }
     }
 
     fn whole(&self) -> Arc<Backup> {
         match &self.content {
             Content::Whole(backup) => backup.clone(),
-            Content::Packed(json) => {
-                Arc::new(serde_json::from_slice(json).expect("a Backup that was written can be read"))
+            Content::Packed(packed) => {
+                let json = packed.text().expect("what was packed is unpacked");
+                Arc::new(serde_json::from_slice(&json).expect("a Backup that was written can be read"))
             }
         }
     }

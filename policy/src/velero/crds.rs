@@ -21,6 +21,47 @@ use super::{
 };
 use crate::yaml;
 
+/// How the paths of the API name a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub group: &'static str,
+    pub version: &'static str,
+    pub plural: &'static str,
+}
+
+impl Served {
+    const fn of<K: Kind>() -> Served {
+        Served { group: K::GROUP, version: K::VERSION, plural: K::PLURAL }
+    }
+
+    /// `velero.io/v1`.
+    pub fn group_version(&self) -> String {
+        format!("{}/{}", self.group, self.version)
+    }
+
+    /// The name of its CustomResourceDefinition.
+    pub fn definition(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
+    }
+}
+
+/// The names of [`crds`], for those who need no schemas.
+pub const SERVED: [Served; 13] = [
+    Served::of::<Backup>(),
+    Served::of::<Restore>(),
+    Served::of::<Schedule>(),
+    Served::of::<BackupStorageLocation>(),
+    Served::of::<VolumeSnapshotLocation>(),
+    Served::of::<DeleteBackupRequest>(),
+    Served::of::<DownloadRequest>(),
+    Served::of::<ServerStatusRequest>(),
+    Served::of::<BackupRepository>(),
+    Served::of::<PodVolumeBackup>(),
+    Served::of::<PodVolumeRestore>(),
+    Served::of::<DataUpload>(),
+    Served::of::<DataDownload>(),
+];
+
 /// All thirteen, always in this order.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![

@@ -10,17 +10,23 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// The most memory it ever had resident, in bytes.
+    /// The most memory it had resident, in bytes, since its start or since [`forget_peak`].
     pub peak_memory: u64,
     pub processor_time: Duration,
 }
 
 impl Cost {
-    /// The processor time since an earlier look. The peak is that of the whole life.
+    /// The processor time since an earlier look. The peak stays as it is.
     pub fn since(self, earlier: Cost) -> Cost {
         let processor_time = self.processor_time.saturating_sub(earlier.processor_time);
         Cost { peak_memory: self.peak_memory, processor_time }
     }
+}
+
+/// The peak of a process becomes what it has now.
+pub(crate) fn forget_peak(pid: u32) -> anyhow::Result<()> {
+    // proc_pid_clear_refs(5): 5 resets the peak.
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").context("writing to clear_refs")
 }
 
 /// Of a process that runs.

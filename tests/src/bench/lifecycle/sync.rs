@@ -60,6 +60,7 @@ pub(super) async fn measure(backups: usize) -> anyhow::Result<Vec<Row>> {
     after_looks(&daemon, 1).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let records = Records::unread(&folder)?;
+    daemon.forget_peak()?;
     let (before, looks_before) = (daemon.cost()?, looks(&daemon).len());
     tokio::time::sleep(IDLE).await;
     let cost = daemon.cost()?.since(before);
