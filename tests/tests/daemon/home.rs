@@ -12,6 +12,7 @@ use holdfast_tests::{Daemon, DaemonOptions, Runs, Testbed};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 /// How long anything may take that is over in a second on a quiet machine.
@@ -28,7 +29,16 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) async fn new(prefix: &str) -> anyhow::Result<Home> {
-        let testbed = Testbed::shared().await?;
+        Home::of(Testbed::shared().await?, prefix).await
+    }
+
+    /// In a cluster of its own, which all who ask for it share.
+    pub(crate) async fn elsewhere(prefix: &str) -> anyhow::Result<Home> {
+        static ELSEWHERE: OnceCell<Testbed> = OnceCell::const_new();
+        Home::of(ELSEWHERE.get_or_try_init(Testbed::start).await?, prefix).await
+    }
+
+    async fn of(testbed: &'static Testbed, prefix: &str) -> anyhow::Result<Home> {
         let namespace = testbed.namespace(prefix).await?;
         let runs = Runs::in_namespace(testbed.client()?, &namespace).await?;
         let folder = tempfile::tempdir().context("making a folder for buckets")?;

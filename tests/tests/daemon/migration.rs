@@ -1,4 +1,5 @@
-//! A second cluster that is pointed at the bucket of a first: it sees the backups, restores them, and ends nothing.
+//! A second cluster, with an API server of its own, that is pointed at the bucket of a first: it sees the backups, restores
+//! them, and ends nothing.
 
 use holdfast_policy::velero::{
     AccessMode, Backup, BackupPhase, BackupStorageLocation, Restore, RestorePhase, RestoreSpec, labels,
@@ -30,7 +31,7 @@ async fn first() -> anyhow::Result<(Home, String)> {
 }
 
 async fn second(first: &Home, mode: AccessMode) -> anyhow::Result<(Home, Daemon)> {
-    let home = Home::new("second").await?;
+    let home = Home::elsewhere("second").await?;
     let daemon = home.daemon(&["--cluster-name=second"]).await?;
     let folder = first.bucket();
     let folder = folder.parent().expect("a bucket is a folder in another");

@@ -9,7 +9,7 @@ use holdfast_policy::velero::{
 };
 use holdfast_tests::fixtures::velero_bucket;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
@@ -390,5 +390,34 @@ async fn two_clusters_on_one_bucket_notice_each_other_and_only_one_writes() -> a
     let refused = first.runs.backup("four", backup_of(&first.namespace), PATIENCE).await?;
     assert_eq!(refused.status_phase(), BackupPhase::FailedValidation);
     drop((first_daemon, second_daemon));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_only_restores_brings_backups_in_restores_them_and_starts_none() -> anyhow::Result<()> {
+    let home = Home::new("only-restore").await?;
+    let application = home.application("app").await?;
+    let daemon = home.daemon(&["--cluster-name=here"]).await?;
+    home.local_location().await?;
+    home.runs.backup("one", backup_of(&application), PATIENCE).await?;
+    daemon.stop().await?;
+    home.runs.api::<Backup>().delete("one", &DeleteParams::default()).await?;
+
+    let _daemon = home.daemon(&["--cluster-name=here", "--restore-only"]).await?;
+    hurry(&home).await?;
+    home.backup_is("one", BackupPhase::Completed).await?;
+    home.runs.create(&Backup::new("not-begun", backup_of(&application))).await?;
+    let into = home.testbed.namespace("into").await?;
+    let spec = RestoreSpec {
+        backup_name: Some("one".to_owned()),
+        namespace_mapping: [(application, into.clone())].into(),
+        ..RestoreSpec::default()
+    };
+    let restore = home.runs.restore("back", spec, PATIENCE).await?;
+    assert_eq!(restore.status_phase(), RestorePhase::Completed, "{:?}", restore.status);
+    home.config_maps(&into)?.get("settings").await?;
+    looked_again(&home).await?;
+    let waits = home.runs.api::<Backup>().get("not-begun").await?;
+    assert!(matches!(waits.status_phase(), BackupPhase::New | BackupPhase::Queued), "{:?}", waits.status);
     Ok(())
 }
