@@ -11,7 +11,7 @@ mod resource;
 mod split;
 pub mod write;
 
-pub use discovery::{Discovery, FailedGroup};
+pub use discovery::{Discovery, FailedGroup, version_priority};
 pub use item::Item;
 pub use list::{ListScope, PAGE_SIZE, Pages};
 pub use request::Error;

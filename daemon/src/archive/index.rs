@@ -4,6 +4,8 @@
 //! In: a stream that nobody vouches for. Out: the items that hold together, and what is wrong with the other entries; or the
 //! reason why the archive as a whole can't be used. Nothing is ever unpacked to a path.
 
+mod twins;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
@@ -20,6 +22,10 @@ use super::problem::{EntryProblem, ProblemReason};
 use super::tar_stream::{EntryKind, Limits, TarStream};
 use super::{Damage, Error};
 
+pub use twins::{StoredVersions, Twins};
+
+use twins::Twin;
+
 /// An entry's content stays in memory while it is checked; the buffer of a large one is not kept for the next.
 const KEPT_BUFFER: usize = 256 * 1024;
 
@@ -29,7 +35,17 @@ pub struct Index {
     /// In the archive's order.
     pub items: Vec<IndexedItem>,
     pub problems: Vec<EntryProblem>,
+    /// Empty unless [`Copies::EveryVersion`] are asked for.
+    pub twins: Twins,
     spool: File,
+}
+
+/// What is kept of items that an archive has in several versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copies {
+    /// The one that stands for the item.
+    One,
+    EveryVersion,
 }
 
 /// One item. Names that many items share are shared in memory.
@@ -61,22 +77,33 @@ impl fmt::Display for IndexedItem {
     }
 }
 
-/// Reads all of `input` and indexes it. Blocks: call it from a thread that may wait.
-///
-/// `spool` is an empty file of the caller's, best one that has no name any more.
+/// [`index_copies`] of one version of each item.
 pub fn index(
     input: impl Read,
     compression: Compression,
     spool: File,
     limits: Limits,
 ) -> Result<Index, Error> {
+    index_copies(input, compression, spool, limits, Copies::One)
+}
+
+/// Reads all of `input` and indexes it. Blocks: call it from a thread that may wait.
+///
+/// `spool` is an empty file of the caller's, best one that has no name any more.
+pub fn index_copies(
+    input: impl Read,
+    compression: Compression,
+    spool: File,
+    limits: Limits,
+    copies: Copies,
+) -> Result<Index, Error> {
     let mut stream = TarStream::open(input, compression, limits)?;
-    let mut indexer = Indexer::new(&spool, limits);
+    let mut indexer = Indexer::new(&spool, limits, copies);
     while let Some(kind) = stream.next_entry()? {
         indexer.take(kind, &mut stream)?;
     }
-    let (items, problems) = indexer.finish()?;
-    Ok(Index { items, problems, spool })
+    let (items, problems, twins) = indexer.finish()?;
+    Ok(Index { items, problems, twins, spool })
 }
 
 struct Indexer<'a> {
@@ -92,6 +119,8 @@ struct Indexer<'a> {
     places: HashMap<u64, usize>,
     hasher: RandomState,
     problems: Vec<EntryProblem>,
+    copies: Copies,
+    twins: Twins,
 }
 
 /// Which copy of an item counts: the plain one wherever it stands in the archive, for it is what Velero restores; without it
@@ -119,7 +148,7 @@ struct Spooled {
 }
 
 impl<'a> Indexer<'a> {
-    fn new(spool: &'a File, limits: Limits) -> Self {
+    fn new(spool: &'a File, limits: Limits, copies: Copies) -> Self {
         Self {
             limits,
             spool: BufWriter::with_capacity(KEPT_BUFFER, spool),
@@ -131,6 +160,8 @@ impl<'a> Indexer<'a> {
             places: HashMap::new(),
             hasher: RandomState::new(),
             problems: Vec::new(),
+            copies,
+            twins: Twins::default(),
         }
     }
 
@@ -163,6 +194,19 @@ impl<'a> Indexer<'a> {
         stream: &mut TarStream<R>,
     ) -> Result<(), Error> {
         let place = self.find(location);
+        if self.copies == Copies::EveryVersion {
+            match location.form {
+                Form::OtherVersion(version) => {
+                    return self.take_twin(name, location, version, kind, stream);
+                }
+                Form::Preferred(version) => {
+                    let (group_resource, version) =
+                        (self.shared(location.group_resource), self.shared(version));
+                    self.twins.preferred.entry(group_resource).or_insert(version);
+                }
+                Form::Plain => {}
+            }
+        }
         match (location.form, place.known.map(|known| self.standings[known])) {
             (Form::Plain, Some(Standing::Plain | Standing::Refused))
             | (Form::Preferred(_), Some(Standing::Preferred)) => {
@@ -184,6 +228,28 @@ impl<'a> Indexer<'a> {
                 self.report(name, reason, stream)
             }
         }
+    }
+
+    /// A copy that may yet be chosen; it stands for its item as long as there is no other.
+    fn take_twin<R: Read>(
+        &mut self,
+        name: &str,
+        location: &Location<'_>,
+        version: &str,
+        kind: EntryKind,
+        stream: &mut TarStream<R>,
+    ) -> Result<(), Error> {
+        if let Err(reason) = self.checked_content(location, kind, stream)? {
+            return self.report(name, reason, stream);
+        }
+        let spooled = self.spool()?;
+        let place = self.find(location);
+        if place.known.is_none() {
+            self.set(place, location, Standing::OtherVersion, spooled);
+        }
+        let (version, item) = (self.shared(version), self.item(location, spooled));
+        self.twins.copies.push(Twin { version, item });
+        Ok(())
     }
 
     fn checked_content<R: Read>(
@@ -208,30 +274,39 @@ impl<'a> Indexer<'a> {
             Form::Preferred(_) => Standing::Preferred,
             Form::OtherVersion(_) => Standing::OtherVersion,
         };
+        let spooled = self.spool()?;
+        self.set(place, location, standing, spooled);
+        Ok(())
+    }
+
+    fn spool(&mut self) -> Result<Spooled, Error> {
         self.spool.write_all(&self.content).map_err(Error::Spool)?;
         let offset = self.spooled;
         self.spooled += self.content.len() as u64;
         // `Limits::entry_bytes` is far below 4 GiB, whoever sets it.
         let len = u32::try_from(self.content.len()).unwrap_or(u32::MAX);
-        self.set(place, location, standing, Spooled { offset, len });
-        Ok(())
+        Ok(Spooled { offset, len })
     }
 
-    fn set(&mut self, place: Place, location: &Location<'_>, standing: Standing, spooled: Spooled) {
+    fn item(&mut self, location: &Location<'_>, spooled: Spooled) -> IndexedItem {
         let Spooled { offset, len } = spooled;
-        if let Some(known) = place.known {
-            let item = &mut self.items[known];
-            (item.offset, item.len) = (offset, len);
-            self.standings[known] = standing;
-            return;
-        }
-        let item = IndexedItem {
+        IndexedItem {
             group_resource: self.shared(location.group_resource),
             namespace: location.namespace.map(|namespace| self.shared(namespace)),
             name: location.name.into(),
             offset,
             len,
-        };
+        }
+    }
+
+    fn set(&mut self, place: Place, location: &Location<'_>, standing: Standing, spooled: Spooled) {
+        if let Some(known) = place.known {
+            let item = &mut self.items[known];
+            (item.offset, item.len) = (spooled.offset, spooled.len);
+            self.standings[known] = standing;
+            return;
+        }
+        let item = self.item(location, spooled);
         self.places.insert(place.hash, self.items.len());
         self.items.push(item);
         self.standings.push(standing);
@@ -273,12 +348,12 @@ impl<'a> Indexer<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Vec<IndexedItem>, Vec<EntryProblem>), Error> {
+    fn finish(mut self) -> Result<(Vec<IndexedItem>, Vec<EntryProblem>, Twins), Error> {
         self.spool.flush().map_err(Error::Spool)?;
         let mut standings = self.standings.iter();
         self.items.retain(|_| standings.next() != Some(&Standing::Refused));
         self.items.shrink_to_fit();
-        Ok((self.items, self.problems))
+        Ok((self.items, self.problems, self.twins))
     }
 }
 

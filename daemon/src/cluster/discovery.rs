@@ -9,6 +9,7 @@ mod legacy;
 mod offline;
 
 pub(super) use fetch::discover;
+pub use offline::version_priority;
 
 /// A group version whose resources could not be learnt: usually an aggregated API whose backend is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +90,13 @@ impl Discovery {
     pub fn by_group_resource(&self, group_resource: &str) -> Option<&Resource> {
         let (plural, group) = group_resource.split_once('.').unwrap_or((group_resource, ""));
         self.resources.iter().find(|resource| resource.plural == plural && resource.group == group)
+    }
+
+    /// Every version that is served of exactly this resource, the preferred one first.
+    pub fn versions(&self, group_resource: &str) -> Vec<&str> {
+        let (plural, group) = group_resource.split_once('.').unwrap_or((group_resource, ""));
+        let of_it = |resource: &&Resource| resource.plural == plural && resource.group == group;
+        self.served.iter().filter(of_it).map(|resource| resource.version.as_str()).collect()
     }
 
     /// The resource of exactly this version and kind, preferred or not, if it is served.

@@ -22,6 +22,7 @@ mod new_kinds;
 mod order;
 mod owners;
 mod plan;
+mod policy;
 mod preview;
 mod priorities;
 mod records;
@@ -48,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::{EntryProblem, Severity};
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster, Discovery};
+use crate::engine::backup::ReadError;
 use crate::engine::run_log::{self, Message, Place, RunKind, RunLog};
 use crate::store::BackupStore;
 
@@ -61,6 +63,7 @@ use wishes::{DryRun, Wishes};
 pub use compare::Difference;
 pub use fate::Fate;
 pub use namespaces::Standing;
+pub use policy::read_policy;
 pub use preview::{Depth, PlannedNamespace, PlannedObject, Preview};
 pub use source::Error as SourceError;
 pub use validate::{Facts, ModifierSource, NON_RESTORABLE, Validated, modifier_config_map, validate};
@@ -125,6 +128,8 @@ pub enum Error {
     Discover(#[source] cluster::Error),
     #[error("reading the configuration of item actions failed")]
     Configuration(#[source] cluster::Error),
+    #[error("reading the resource policy failed")]
+    Policy(#[from] ReadError),
     #[error("reading the resource modifiers in ConfigMap {name} failed")]
     ReadModifiers { name: String, source: cluster::Error },
     #[error("resource modifiers in ConfigMap {name} can't be used: {reason}")]
@@ -189,7 +194,11 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
     log.info("Starting restore", &[("backup", &backup_name)]);
     let discovery = cluster.discover().await.map_err(Error::Discover)?;
     tell_unknown_groups(&log, &discovery);
-    let settings = match Settings::new(&restore, &discovery) {
+    let policy = match policy::parse(&read_policy(&cluster, &restore).await?) {
+        Ok(policy) => policy,
+        Err(problems) => return Err(Error::Refused { problems }),
+    };
+    let settings = match Settings::new(&restore, &policy, &discovery) {
         Ok(settings) => settings,
         Err(error) => return Err(Error::Refused { problems: vec![error.to_string()] }),
     };
@@ -216,7 +225,7 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         Err(error) => return Err(Error::Refused { problems: vec![error.to_string()] }),
     };
     let source::Looked { index, heads, kinds } =
-        source::index(&store, &backup_name, settings.selection.labels.clone()).await?;
+        source::index(&store, &backup_name, settings.selection.details.clone()).await?;
     tell_problems(&log, &settings, &index.problems);
     let run = Run {
         hand: Hand::Restores,

@@ -29,6 +29,7 @@ mod verdict;
 
 pub use complete::{SNAPSHOT_CONTENTS, SNAPSHOTS, complete_filters};
 pub use fine::FineFilters;
+pub(crate) use fine::{Archived, Unwanted};
 pub use labels::LabelFilter;
 pub use namespaces::{NamespaceFilter, check_name};
 pub use object::{Object, ObjectError, namespaces_of};
@@ -73,6 +74,8 @@ impl From<Namespace> for NamespaceFacts {
 pub enum Error {
     #[error("label selector has the unknown operator {operator:?} for label {key:?}")]
     Operator { key: String, operator: String },
+    #[error("ambiguous policy: duplicate kind: {kind:?} and {other:?} mean the same")]
+    AmbiguousKinds { kind: String, other: String },
 }
 
 /// Why an object that an action asks for stays out.

@@ -187,6 +187,38 @@ fn an_item_without_a_plain_copy_is_taken_from_its_version() {
 }
 
 #[test]
+fn a_version_that_is_chosen_stands_for_the_items_and_one_without_a_copy_is_a_problem() {
+    let job = |version: &str, name: &str| {
+        let metadata = format!(r#"{{"name":"{name}","namespace":"n"}}"#);
+        format!(r#"{{"apiVersion":"batch/{version}","kind":"Job","metadata":{metadata}}}"#)
+    };
+    let (beta, stable, lonely) = (job("v1beta1", "j"), job("v1", "j"), job("v1", "k"));
+    let files = [
+        ("resources/jobs.batch/v1beta1/namespaces/n/j.json", beta.as_str()),
+        ("resources/jobs.batch/namespaces/n/j.json", &stable),
+        ("resources/jobs.batch/v1-preferredversion/namespaces/n/j.json", &stable),
+        ("resources/jobs.batch/namespaces/n/k.json", &lonely),
+        ("resources/jobs.batch/v1-preferredversion/namespaces/n/k.json", &lonely),
+        ("resources/jobs.batch/v1beta1/namespaces/n/bad.json", "{}"),
+    ];
+    let archive = Cursor::new(archive_of(&files));
+    let spool = tempfile::tempfile().unwrap();
+    let copies = Copies::EveryVersion;
+    let mut index = index_copies(archive, Compression::Gzip, spool, Limits::default(), copies).unwrap();
+    assert_eq!(items(&index), ["jobs.batch n/j", "jobs.batch n/k"]);
+    assert_eq!(index.read(&index.items[0]).unwrap(), stable.as_bytes());
+    let stored = StoredVersions { preferred: "v1", others: vec!["v1beta1"] };
+    assert_eq!(index.twins.versions(), [("jobs.batch", stored)].into());
+    index.take_versions(&[("jobs.batch".to_owned(), "v1beta1".to_owned())].into());
+    assert_eq!(items(&index), ["jobs.batch n/j"]);
+    assert_eq!(index.read(&index.items[0]).unwrap(), beta.as_bytes());
+    let told = problems(&index);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("resources/jobs.batch/v1beta1/namespaces/n/bad.json"), "{told:?}");
+    assert_eq!(told[1], "resources/jobs.batch/v1beta1/namespaces/n/k.json has no copy in this version");
+}
+
+#[test]
 fn a_bad_entry_is_reported_and_the_others_stand() {
     let other = POD.replace("web", "db");
     let db = "resources/pods/namespaces/shop/db.json";

@@ -20,7 +20,7 @@ use crate::cluster::Cluster;
 use crate::controllers::stores::Stores;
 use crate::engine::restore::{
     Depth, Facts, ModifierSource, Preview, Progress, RestoreRun, Timeouts, modifier_config_map, preview,
-    validate,
+    read_policy, validate,
 };
 use crate::{app, clock};
 
@@ -216,7 +216,9 @@ impl Home<'_> {
             Some((name, None)) => ModifierSource::Missing { name },
             Some((name, Some(data))) => ModifierSource::Found { name, data },
         };
-        let validated = validate(restore, Facts { backups: &backups, locations: &locations, modifiers });
+        let policy = read_policy(&Cluster::new(client.clone()), restore).await?;
+        let facts = Facts { backups: &backups, locations: &locations, modifiers, policy: &policy };
+        let validated = validate(restore, facts);
         if !validated.problems.is_empty() {
             bail!("the restore would fail its validation: {}", validated.problems.join("; "));
         }

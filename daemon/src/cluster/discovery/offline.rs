@@ -63,7 +63,7 @@ fn defined(definition: &CustomResourceDefinition) -> Vec<Resource> {
     let spec = &definition.spec;
     let mut versions: Vec<&str> =
         spec.versions.iter().filter(|version| version.served).map(|version| version.name.as_str()).collect();
-    versions.sort_by_key(|version| std::cmp::Reverse(priority(version)));
+    versions.sort_by_key(|version| std::cmp::Reverse(version_priority(version)));
     let resource = |version: &str| Resource {
         group: spec.group.clone(),
         version: version.into(),
@@ -78,7 +78,7 @@ fn defined(definition: &CustomResourceDefinition) -> Vec<Resource> {
 }
 
 /// Stable before beta before alpha, and the higher number first; what is no such name comes last.
-fn priority(version: &str) -> (u8, u64, u64) {
+pub fn version_priority(version: &str) -> (u8, u64, u64) {
     let parse = |version: &str| -> Option<(u8, u64, u64)> {
         let rest = version.strip_prefix('v')?;
         for (stability, name) in [(2, "beta"), (1, "alpha")] {

@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 
 use crate::controllers::watched;
-use crate::engine::restore::{Facts, ModifierSource, modifier_config_map, validate};
+use crate::engine::backup::ReadError;
+use crate::engine::restore::{Facts, ModifierSource, modifier_config_map, read_policy, validate};
 
 use super::decide::{Decision, OrphanDecision, Step};
 use super::run::{self, End, Removal};
@@ -21,6 +22,8 @@ pub(super) enum Error {
     Write(#[from] watched::Error),
     #[error("cannot read ConfigMap {name}")]
     Modifiers { name: String, source: Box<kube::Error> },
+    #[error("cannot read the resource policy")]
+    Policy(#[from] ReadError),
     #[error("its files in the bucket are still there: {reason}")]
     FilesStay { reason: String },
     #[error("its files in the bucket can't be removed while location {location} is unavailable")]
@@ -87,7 +90,9 @@ async fn start(controller: &Controller, registry: &Registry, restore: &velero::R
     let backups = source::candidates(controller, restore);
     let locations: Vec<velero::BackupStorageLocation> =
         controller.locations.all().iter().map(|location| location.as_ref().clone()).collect();
-    let validated = validate(restore, Facts { backups: &backups, locations: &locations, modifiers });
+    let policy = read_policy(&controller.cluster, restore).await?;
+    let facts = Facts { backups: &backups, locations: &locations, modifiers, policy: &policy };
+    let validated = validate(restore, facts);
 
     let mut after = restore.clone();
     after.spec = validated.spec;

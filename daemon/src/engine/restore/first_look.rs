@@ -1,6 +1,6 @@
 //! A first look into each object of an archive: what the plan needs of its content, without a tree of values.
 //!
-//! In: the object's JSON, the label rule. Out: [`Head`]; kinds that many objects share are kept once.
+//! In: an object's place and JSON, what is asked of it. Out: [`Head`]; kinds that many objects share are kept once.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -9,13 +9,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::plan::AtRest;
-use crate::engine::select::LabelFilter;
+use super::selection::{Details, Filtered};
+use crate::archive::IndexedItem;
+use crate::engine::select::Archived;
 
 /// What is remembered of one object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {
     pub(crate) kind: KindId,
-    pub(crate) labels_match: bool,
+    /// Whether the object itself is wanted.
+    pub(crate) details: Result<(), Filtered>,
     pub(crate) at_rest: Option<AtRest>,
 }
 
@@ -66,20 +69,23 @@ struct Status {
 impl Kinds {
     pub(crate) fn look_at(
         &mut self,
-        group_resource: &str,
+        item: &IndexedItem,
         json: &[u8],
-        rule: &LabelFilter,
+        asked: &Details,
     ) -> Result<Head, serde_json::Error> {
         let Peek { api_version, kind, metadata, status } = serde_json::from_slice(json)?;
+        let group_resource = &*item.group_resource;
+        let object =
+            Archived { group_resource, kind: &kind, namespace: item.namespace.as_deref(), name: &item.name };
+        let details = asked.take(object, &metadata.labels.unwrap_or_default());
         let kind = self.id(api_version, kind);
-        let labels_match = rule.matches(&metadata.labels.unwrap_or_default());
         let mirror = metadata.annotations.and_then(|annotations| annotations.mirror).unwrap_or_default();
         let at_rest = match group_resource {
             "pods" | "jobs.batch" if is_completed(group_resource, status) => Some(AtRest::Completed),
             "pods" if !mirror.is_empty() => Some(AtRest::MirrorPod),
             _ => None,
         };
-        Ok(Head { kind, labels_match, at_rest })
+        Ok(Head { kind, details, at_rest })
     }
 
     pub(crate) fn api_version(&self, id: KindId) -> &str {
@@ -123,11 +129,16 @@ mod tests {
 
     use super::*;
 
+    fn item(group_resource: &str) -> IndexedItem {
+        let namespace = Some("shop".into());
+        IndexedItem { group_resource: group_resource.into(), namespace, name: "a".into(), offset: 0, len: 0 }
+    }
+
     fn at_rest(group_resource: &str, rest: Value) -> Option<AtRest> {
         let mut object = json!({"apiVersion": "v1", "kind": "Any", "metadata": {}});
         object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
-        let head =
-            Kinds::default().look_at(group_resource, object.to_string().as_bytes(), &LabelFilter::default());
+        let json = object.to_string();
+        let head = Kinds::default().look_at(&item(group_resource), json.as_bytes(), &Details::default());
         head.unwrap().at_rest
     }
 
@@ -155,8 +166,8 @@ mod tests {
     fn kinds_are_kept_once() {
         let mut kinds = Kinds::default();
         let pod = json!({"apiVersion": "v1", "kind": "Pod"}).to_string();
-        let first = kinds.look_at("pods", pod.as_bytes(), &LabelFilter::default()).unwrap().kind;
-        let second = kinds.look_at("pods", pod.as_bytes(), &LabelFilter::default()).unwrap().kind;
+        let mut look = || kinds.look_at(&item("pods"), pod.as_bytes(), &Details::default()).unwrap().kind;
+        let (first, second) = (look(), look());
         assert_eq!(first, second);
         assert_eq!((kinds.api_version(first), kinds.kind(first)), ("v1", "Pod"));
     }

@@ -87,7 +87,7 @@ impl Run {
     pub(crate) async fn restore_item(&self, position: usize) -> Record {
         let entry = &self.index.items[position];
         let Some(head) = self.heads[position] else { return Record::Unlisted };
-        let Head { kind, labels_match: _, at_rest } = head;
+        let Head { kind, details: _, at_rest } = head;
         match at_rest {
             Some(AtRest::Completed) => return Record::Unlisted,
             Some(AtRest::MirrorPod) => return Record::Listed(Action::Skipped),

@@ -20,8 +20,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) name: &'a str,
     pub(crate) api_version: &'a str,
     pub(crate) kind: &'a str,
-    /// The labels match the restore's selectors.
-    pub(crate) labels_match: bool,
+    /// What the restore's selectors and its policy say of its labels, kind and name.
+    pub(crate) details: Result<(), Filtered>,
     pub(crate) at_rest: Option<AtRest>,
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn target_namespace<'a>(mapping: &'a BTreeMap<String, String>, source
 
 fn select(entry: &Entry<'_>, selection: &Selection) -> Result<(), Filtered> {
     selection.takes_place(entry.group_resource, entry.namespace, entry.name)?;
-    if entry.labels_match { Ok(()) } else { Err(Filtered::Labels) }
+    entry.details
 }
 
 /// Objects that a mapping of several namespaces to one puts in the place of an earlier object.
@@ -226,9 +226,8 @@ fn namespaces(
 mod tests {
     use pretty_assertions::assert_eq;
 
-    use super::super::selection::NameFilter;
+    use super::super::selection::{Details, NameFilter};
     use super::*;
-    use crate::engine::select::LabelFilter;
 
     fn entry<'a>(group_resource: &'a str, place: &'a str) -> Entry<'a> {
         let (namespace, name) = match place.split_once('/') {
@@ -241,7 +240,7 @@ mod tests {
             name,
             api_version: "v1",
             kind: "Any",
-            labels_match: true,
+            details: Ok(()),
             at_rest: None,
         }
     }
@@ -251,7 +250,7 @@ mod tests {
             resources: NameFilter::new(&[], &[]),
             namespaces: NameFilter::new(&[], &[]),
             cluster_scope: None.into(),
-            labels: LabelFilter::default(),
+            details: Details::default(),
         }
     }
 
@@ -348,7 +347,7 @@ mod tests {
     fn what_ended_is_skipped_and_what_is_not_selected_is_filtered_first() {
         let completed = Entry { at_rest: Some(AtRest::Completed), ..entry("pods", "shop/done") };
         let mirror = Entry { at_rest: Some(AtRest::MirrorPod), ..entry("pods", "shop/mirror") };
-        let unlabelled = Entry { labels_match: false, ..completed };
+        let unlabelled = Entry { details: Err(Filtered::Labels), ..completed };
         let plan = planned(&[completed, mirror, unlabelled], &everything(), &[]);
         assert_eq!(
             decisions(&plan, "pods"),

@@ -170,6 +170,7 @@ impl Run {
                     Filtered::Namespace => "namespaces of the restore",
                     Filtered::ClusterScope => "cluster resources of the restore",
                     Filtered::Labels => "labels of the restore",
+                    Filtered::Policy => "resource policy of the restore",
                 },
             },
             Decision::Skip(skip) => Fate::Skip {

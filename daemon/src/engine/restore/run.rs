@@ -30,7 +30,7 @@ use crate::actions::restore::Configuration;
 use crate::archive::{Index, IndexedItem};
 use crate::cluster::{Cluster, Discovery};
 use crate::engine::run_log::{Place, RunLog};
-use crate::engine::select::{DEFINITIONS, NAMESPACES};
+use crate::engine::select::{Archived, DEFINITIONS, NAMESPACES};
 
 /// The API server was fastest with about this many on two cores; its own fairness bounds them where it must.
 const IN_FLIGHT: usize = 32;
@@ -91,7 +91,7 @@ impl Run {
             name: &item.name,
             api_version,
             kind,
-            labels_match: head.is_none_or(|head| head.labels_match),
+            details: head.map_or(Ok(()), |head| head.details),
             at_rest: head.and_then(|head| head.at_rest),
         }
     }
@@ -124,6 +124,20 @@ impl Run {
     }
 
     pub(crate) fn tell_what_was_planned(&self, plan: &Plan) {
+        let fine = &self.settings.selection.details.fine;
+        if !fine.is_empty() {
+            let objects = self.index.items.iter().zip(&self.heads).map(|(item, head)| Archived {
+                group_resource: &item.group_resource,
+                kind: head.map_or("", |head| self.kinds.kind(head.kind)),
+                namespace: item.namespace.as_deref(),
+                name: &item.name,
+            });
+            for kind in fine.unknown_to(objects, &self.discovery) {
+                let text =
+                    format!("the resource policy names kind {kind:?}, which nothing in the backup is of");
+                self.log.warning(Place::Velero, text);
+            }
+        }
         let steps = || plan.waves.iter().flat_map(|wave| &wave.steps);
         let selected = steps().filter(|step| !matches!(step.decision, Decision::Filtered(_))).count();
         self.progress.send_replace(Progress { total: selected as u64, done: 0 });

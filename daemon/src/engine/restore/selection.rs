@@ -3,7 +3,9 @@
 //! In: the lists of a Restore, resource names already resolved by what the cluster serves. Out: [`Selection`],
 //! which answers for a group resource, a source namespace and labels. It knows nothing of an object's content.
 
-use crate::engine::select::{LabelFilter, NAMESPACES, Patterns};
+use std::collections::BTreeMap;
+
+use crate::engine::select::{Archived, FineFilters, LabelFilter, NAMESPACES, Patterns, Unwanted};
 
 /// The rules of one Restore, ready to be asked.
 #[derive(Debug)]
@@ -12,7 +14,15 @@ pub(crate) struct Selection {
     /// Asked with the namespace in the backup, never with the one it is mapped to.
     pub(crate) namespaces: NameFilter,
     pub(crate) cluster_scope: ClusterScope,
+    pub(crate) details: Details,
+}
+
+/// What is asked of an object itself, once its place is wanted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Details {
     pub(crate) labels: LabelFilter,
+    /// Of `spec.resourcePolicy`.
+    pub(crate) fine: FineFilters,
 }
 
 /// Names to include and to exclude, as globs.
@@ -49,6 +59,22 @@ pub(crate) enum Filtered {
     Namespace,
     ClusterScope,
     Labels,
+    /// The resource policy, by kind or name.
+    Policy,
+}
+
+impl Details {
+    pub(crate) fn take(
+        &self,
+        object: Archived<'_>,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), Filtered> {
+        let Self { labels: own, fine } = self;
+        fine.take(object, labels, own).map_err(|unwanted| match unwanted {
+            Unwanted::Labels => Filtered::Labels,
+            Unwanted::Policy => Filtered::Policy,
+        })
+    }
 }
 
 impl Selection {
@@ -125,7 +151,7 @@ mod tests {
             resources: NameFilter::new(&[], &names(&["nodes"])),
             namespaces: NameFilter::new(&names(includes), &names(excludes)),
             cluster_scope: cluster.into(),
-            labels: LabelFilter::default(),
+            details: Details::default(),
         }
     }
 

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_policy::resource_policy::ResourcePolicy;
 use holdfast_policy::velero;
 use holdfast_policy::velero::labels::{BACKUP_NAME, RESTORE_NAME};
 use holdfast_policy::velero::short_name;
 use serde_json::{Map, Value};
 
 use super::existing::Policy;
-use super::selection::{NameFilter, Selection};
+use super::selection::{Details, NameFilter, Selection};
 use super::volumes::Snapshots;
 use crate::actions::restore::NodePorts;
 use crate::cluster::Discovery;
-use crate::engine::select::{Error, LabelFilter};
+use crate::engine::select::{Error, FineFilters, LabelFilter};
 
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -35,7 +36,11 @@ pub(crate) enum StatusRule {
 }
 
 impl Settings {
-    pub(crate) fn new(restore: &velero::Restore, discovery: &Discovery) -> Result<Self, Error> {
+    pub(crate) fn new(
+        restore: &velero::Restore,
+        policy: &ResourcePolicy,
+        discovery: &Discovery,
+    ) -> Result<Self, Error> {
         let spec = &restore.spec;
         let resolved = |names: &[String]| -> Vec<String> {
             let full = |name: &String| {
@@ -53,7 +58,10 @@ impl Settings {
                 resources: resource_filter(&spec.included_resources, &spec.excluded_resources),
                 namespaces: NameFilter::new(&spec.included_namespaces, &spec.excluded_namespaces),
                 cluster_scope: spec.include_cluster_resources.into(),
-                labels: LabelFilter::new(spec.label_selector.as_ref(), &spec.or_label_selectors)?,
+                details: Details {
+                    labels: LabelFilter::new(spec.label_selector.as_ref(), &spec.or_label_selectors)?,
+                    fine: FineFilters::of_restore(policy, discovery)?,
+                },
             },
             mapping: spec.namespace_mapping.clone(),
             node_ports: match spec.preserve_node_ports {
@@ -118,7 +126,7 @@ mod tests {
             resource("", "configmaps", "cm"),
             resource("apps", "deployments", "deploy"),
         ]);
-        Settings::new(&restore, &discovery).unwrap()
+        Settings::new(&restore, &ResourcePolicy::default(), &discovery).unwrap()
     }
 
     #[test]

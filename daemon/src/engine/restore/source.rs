@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::first_look::{Head, Kinds};
 use super::run::place;
+use super::selection::Details;
 use super::volumes::VolumeInfo;
-use crate::archive::{self, EntryProblem, Index, IndexedItem, Limits, ProblemReason};
-use crate::engine::select::LabelFilter;
+use crate::archive::{self, EntryProblem, Index, Limits, ProblemReason};
 use crate::store::{self, BackupFile, BackupStore};
 
 /// Volume files name a handful of volumes each; this is room for a hundred thousand.
@@ -43,7 +43,7 @@ pub(crate) struct Looked {
 }
 
 /// Downloads the archive once and checks all of it.
-pub(crate) async fn index(store: &BackupStore, backup: &str, labels: LabelFilter) -> Result<Looked, Error> {
+pub(crate) async fn index(store: &BackupStore, backup: &str, asked: Details) -> Result<Looked, Error> {
     let archive = store.read_archive(backup).await;
     let archive = archive.map_err(|source| Error::Store { backup: backup.to_owned(), source })?;
     let archive = archive.ok_or_else(|| Error::NoArchive { backup: backup.to_owned() })?;
@@ -54,23 +54,23 @@ pub(crate) async fn index(store: &BackupStore, backup: &str, labels: LabelFilter
     let looking = tokio::task::spawn_blocking(move || {
         let index = archive::index(reader, compression, spool, Limits::default())
             .map_err(|source| Error::Archive { backup: owned_name, source })?;
-        first_look(index, &labels).map_err(Error::ReadSpool)
+        first_look(index, &asked).map_err(Error::ReadSpool)
     });
     looking.await.map_err(|_| Error::Interrupted)?
 }
 
 /// Looks into every object; what can't be understood becomes a problem of its entry, and has no head.
-fn first_look(mut index: Index, labels: &LabelFilter) -> Result<Looked, archive::Error> {
+fn first_look(mut index: Index, asked: &Details) -> Result<Looked, archive::Error> {
     let mut kinds = Kinds::default();
     let mut heads = Vec::with_capacity(index.items.len());
     let mut problems = Vec::new();
     for item in &index.items {
         let json = index.read(item)?;
-        heads.push(match kinds.look_at(&item.group_resource, &json, labels) {
+        heads.push(match kinds.look_at(item, &json, asked) {
             Ok(head) => Some(head),
             Err(error) => {
                 problems.push(EntryProblem {
-                    entry: entry_of(item),
+                    entry: item.entry(None),
                     reason: ProblemReason::NotJson(error.to_string()),
                 });
                 None
@@ -79,14 +79,6 @@ fn first_look(mut index: Index, labels: &LabelFilter) -> Result<Looked, archive:
     }
     index.problems.extend(problems);
     Ok(Looked { index, heads, kinds })
-}
-
-fn entry_of(item: &IndexedItem) -> String {
-    let IndexedItem { group_resource, namespace, name, .. } = item;
-    match namespace {
-        Some(namespace) => format!("resources/{group_resource}/namespaces/{namespace}/{name}.json"),
-        None => format!("resources/{group_resource}/cluster/{name}.json"),
-    }
 }
 
 /// Positions of all objects, ordered by their place in the backup.

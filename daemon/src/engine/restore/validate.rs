@@ -9,7 +9,9 @@ use holdfast_policy::velero;
 use holdfast_policy::velero::labels::SCHEDULE_NAME;
 
 use super::modifiers::Modifiers;
+use super::policy;
 use super::wishes::Wishes;
+use crate::engine::backup::PolicySource;
 use crate::engine::select::LabelFilter;
 
 /// Never restored: they belong to the cluster, or tell of backups and restores.
@@ -31,6 +33,7 @@ pub struct Facts<'a> {
     pub backups: &'a [velero::Backup],
     pub locations: &'a [velero::BackupStorageLocation],
     pub modifiers: ModifierSource<'a>,
+    pub policy: &'a PolicySource,
 }
 
 /// The ConfigMap that `spec.resourceModifier` names.
@@ -95,13 +98,15 @@ pub fn validate(restore: &velero::Restore, facts: Facts<'_>) -> Validated {
     }
     problems.extend(crate::hooks::restore::problems(&spec.hooks));
     problems.extend(Wishes::of(restore).err().unwrap_or_default());
-    problems.extend(what_is_not_there_yet(&spec));
     if let Some(policy) = spec.existing_resource_policy.as_deref().filter(|policy| !known_policy(policy)) {
         problems.push(format!("existingResourcePolicy {policy:?} is neither none nor update"));
     }
     match source(&mut spec, facts) {
         Err(missing) => problems.extend(missing),
-        Ok(()) => problems.extend(modifier_problem(facts.modifiers)),
+        Ok(()) => {
+            problems.extend(policy::problems(&spec, facts.policy));
+            problems.extend(modifier_problem(facts.modifiers));
+        }
     }
     Validated { spec, problems }
 }
@@ -126,17 +131,6 @@ fn list_problems(what: &str, includes: &[String], excludes: &[String]) -> Vec<St
             .map(|name| format!("excludes list cannot contain an item in the includes list: {name}")),
     );
     problems.into_iter().map(|problem| format!("Invalid included/excluded {what} lists: {problem}")).collect()
-}
-
-/// A setting that is understood but not carried out is refused: a restore without it would look complete.
-fn what_is_not_there_yet(spec: &velero::RestoreSpec) -> Vec<String> {
-    let mut problems = Vec::new();
-    if spec.resource_policy.is_some() {
-        problems.push(
-            "invalid restore resource policies: this version does not apply filter policies".to_owned(),
-        );
-    }
-    problems
 }
 
 /// Finds the backup and its location, and writes the backup's name into a spec that names a schedule.
@@ -233,6 +227,7 @@ mod tests {
             backups: &backups,
             locations: &[location("Available")],
             modifiers: ModifierSource::NotNamed,
+            policy: &PolicySource::NotNamed,
         };
         validate(&restore(spec), facts)
     }
@@ -305,7 +300,12 @@ mod tests {
         );
         let backups = [backup("gold", "2026-01-02T00:00:00Z", "Completed")];
         let locations = [location("Unavailable")];
-        let facts = |locations| Facts { backups: &backups, locations, modifiers: ModifierSource::NotNamed };
+        let facts = |locations| Facts {
+            backups: &backups,
+            locations,
+            modifiers: ModifierSource::NotNamed,
+            policy: &PolicySource::NotNamed,
+        };
         let restore = restore(json!({"backupName": "gold"}));
         assert_eq!(
             validate(&restore, facts(&locations)).problems,
@@ -318,21 +318,21 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_can_t_do_is_refused() {
+    fn hooks_policies_and_existing_objects_are_looked_at_too() {
         let found = validated(json!({
             "backupName": "gold",
             "existingResourcePolicy": "perhaps",
             "hooks": {"resources": [{"name": "warm", "postHooks": [
                 {"init": {"initContainers": [{"name": "x", "image": "y"}]}},
             ]}]},
-            "resourcePolicy": {"kind": "ConfigMap", "name": "filters"},
+            "resourcePolicy": {"kind": "Secret", "name": "filters"},
         }));
         assert_eq!(
             found.problems,
             [
                 "invalid init container in restore hook \"warm\": command is required",
-                "invalid restore resource policies: this version does not apply filter policies",
                 "existingResourcePolicy \"perhaps\" is neither none nor update",
+                "invalid restore resource policies: a policy is a ConfigMap, not a Secret",
             ]
         );
     }
@@ -343,7 +343,12 @@ mod tests {
         restore.metadata.annotations = Some([("holdfast.dev/owner-references", "keep")].map(owned).into());
         let backups = [backup("gold", "2026-01-02T00:00:00Z", "Completed")];
         let locations = [location("Available")];
-        let facts = Facts { backups: &backups, locations: &locations, modifiers: ModifierSource::NotNamed };
+        let facts = Facts {
+            backups: &backups,
+            locations: &locations,
+            modifiers: ModifierSource::NotNamed,
+            policy: &PolicySource::NotNamed,
+        };
         assert_eq!(
             validate(&restore, facts).problems,
             ["annotation holdfast.dev/owner-references is \"keep\", not remap or drop"]
@@ -358,7 +363,12 @@ mod tests {
     fn a_wrong_modifier_is_found_before_anything_is_created() {
         let backups = [backup("gold", "2026-01-02T00:00:00Z", "Completed")];
         let locations = [location("Available")];
-        let facts = |modifiers| Facts { backups: &backups, locations: &locations, modifiers };
+        let facts = |modifiers| Facts {
+            backups: &backups,
+            locations: &locations,
+            modifiers,
+            policy: &PolicySource::NotNamed,
+        };
         let restore =
             restore(json!({"backupName": "gold", "resourceModifier": {"kind": "ConfigMap", "name": "mods"}}));
         assert_eq!(modifier_config_map(&restore.spec), Some("mods"));

@@ -121,9 +121,8 @@ pub(crate) enum Snapshots {
 mod tests {
     use serde_json::json;
 
-    use super::super::selection::NameFilter;
+    use super::super::selection::{Details, NameFilter};
     use super::*;
-    use crate::engine::select::LabelFilter;
 
     #[test]
     fn only_storage_that_went_with_its_volume_is_provisioned_anew() {
@@ -179,7 +178,7 @@ mod tests {
                 resources: NameFilter::new(&[], &names(excluded)),
                 namespaces: NameFilter::new(&names(namespaces), &[]),
                 cluster_scope: None.into(),
-                labels: LabelFilter::default(),
+                details: Details::default(),
             }
         };
         let found = |method: &str, selection: &Selection, snapshots| {

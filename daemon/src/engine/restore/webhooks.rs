@@ -172,7 +172,7 @@ mod tests {
             name,
             api_version: "v1",
             kind: "Any",
-            labels_match: true,
+            details: Ok(()),
             at_rest: None,
         }
     }

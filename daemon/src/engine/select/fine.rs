@@ -1,12 +1,16 @@
 //! Filters of a resource policy: by kind, name and label, for cluster-scoped objects and for the objects of some
 //! namespaces. They narrow what the Backup's own filters let through and never add to it.
 
+mod archived;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_policy::resource_policy::{KindFilter, NamespaceFilters, ResourcePolicy};
 
 use super::{Error, LabelFilter, NAMESPACES, Patterns};
 use crate::cluster::{Discovery, Resource};
+
+pub(crate) use archived::{Archived, Unwanted};
 
 /// The filters with their kinds resolved. The default ones let everything through.
 #[derive(Debug, Clone, Default)]
