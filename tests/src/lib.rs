@@ -23,6 +23,7 @@ pub mod runs;
 pub mod s3;
 pub mod standing;
 pub mod testbed;
+pub mod waiting;
 
 pub use azure::AzureServer;
 pub use daemon::{Daemon, DaemonOptions};

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::process::{Group, Launch, Lifetime, Server};
 use crate::programs::{self, Program};
-use crate::testbed::{keys, port};
+use crate::testbed::{Testbed, keys, port};
 
 /// The region the server answers for. Requests use path-style addresses.
 pub const REGION: &str = "us-east-1";
@@ -28,6 +28,12 @@ pub(crate) struct Gateway {
     program: PathBuf,
 }
 
+/// How requests come in. The paths are those of PEM files.
+pub(crate) enum Speaks {
+    Http,
+    Https { certificate: PathBuf, key: PathBuf },
+}
+
 /// What a client needs.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Settings {
@@ -39,14 +45,24 @@ pub(crate) struct Settings {
 
 impl S3Server {
     pub async fn start() -> anyhow::Result<S3Server> {
+        S3Server::start_speaking(&Speaks::Http).await
+    }
+
+    /// One that shows the certificate of this control plane's API server, which its authority has signed for 127.0.0.1.
+    pub async fn start_with_certificate_of(testbed: &Testbed) -> anyhow::Result<S3Server> {
+        let (certificate, key) = testbed.certificate();
+        S3Server::start_speaking(&Speaks::Https { certificate, key }).await
+    }
+
+    async fn start_speaking(speaks: &Speaks) -> anyhow::Result<S3Server> {
         let group = Group::start("s3")?;
-        let gateway = start(group.directory(), Lifetime::With(&group), &mut |_| Ok(()))
+        let gateway = start(group.directory(), speaks, Lifetime::With(&group), &mut |_| Ok(()))
             .await
             .context("starting an S3 server")?;
         Ok(S3Server { gateway, group })
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or https where it has a certificate.
     pub fn endpoint(&self) -> &str {
         &self.gateway.settings.endpoint
     }
@@ -84,6 +100,7 @@ impl Gateway {
 
 pub(crate) async fn start(
     directory: &Path,
+    speaks: &Speaks,
     lifetime: Lifetime<'_>,
     started: &mut (dyn FnMut(&Server) -> anyhow::Result<()> + Send),
 ) -> anyhow::Result<Gateway> {
@@ -99,25 +116,33 @@ pub(crate) async fn start(
     for folder in [&settings.root, &metadata, &logs] {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     }
+    let (scheme, certificate) = match speaks {
+        Speaks::Http => ("http", Vec::new()),
+        Speaks::Https { certificate, key } => {
+            ("https", vec![format!("--cert={}", certificate.display()), format!("--key={}", key.display())])
+        }
+    };
     let launch = |port| Launch {
         name: "versitygw",
         program: &program,
-        arguments: vec![
-            "--quiet".to_owned(),
-            format!("--port=127.0.0.1:{port}"),
-            format!("--region={REGION}"),
-            "posix".to_owned(),
-            // Extended attributes would be its first choice, but not every file system has them.
-            format!("--sidecar={}", metadata.display()),
-            settings.root.display().to_string(),
-        ],
+        arguments: [
+            vec!["--quiet".to_owned(), format!("--port=127.0.0.1:{port}"), format!("--region={REGION}")],
+            certificate.clone(),
+            vec![
+                "posix".to_owned(),
+                // Extended attributes would be its first choice, but not every file system has them.
+                format!("--sidecar={}", metadata.display()),
+                settings.root.display().to_string(),
+            ],
+        ]
+        .concat(),
         environment: vec![
             ("ROOT_ACCESS_KEY", settings.access_key.clone()),
             ("ROOT_SECRET_KEY", settings.secret_key.clone()),
         ],
         log: logs.join("versitygw.log"),
     };
-    let at = |port| Settings { endpoint: format!("http://127.0.0.1:{port}"), ..settings.clone() };
+    let at = |port| Settings { endpoint: format!("{scheme}://127.0.0.1:{port}"), ..settings.clone() };
     // A request signed with keys that only our server knows: nobody else on that port would accept it.
     let ready = async |port, _: &str| administer(&program, &at(port), &["list-buckets"]).await.is_ok();
     let (server, port) = port::serve(launch, lifetime, started, ready).await?;
@@ -127,7 +152,8 @@ pub(crate) async fn start(
 
 async fn administer(program: &Path, settings: &Settings, arguments: &[&str]) -> anyhow::Result<()> {
     let output = Command::new(program)
-        .args(["admin", "--region", REGION, "--endpoint-url", &settings.endpoint])
+        // Whose keys are accepted is ours, whatever certificate it shows.
+        .args(["admin", "--allow-insecure", "--region", REGION, "--endpoint-url", &settings.endpoint])
         .args(arguments)
         .env("ADMIN_ACCESS_KEY_ID", &settings.access_key)
         .env("ADMIN_SECRET_ACCESS_KEY", &settings.secret_key)

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::file_lock::FileLock;
 use crate::node;
 use crate::process::{Identity, Lifetime, Server, end_all};
-use crate::s3::{self, Settings};
+use crate::s3::{self, Settings, Speaks};
 use crate::testbed::{control_plane, install_crypto_provider};
 
 /// The bucket that is there from the start.
@@ -249,7 +249,7 @@ impl Standing {
             running.s3.extend(server.identity());
             self.write(running)
         };
-        let gateway = s3::start(&directory, Lifetime::Standing, &mut started).await?;
+        let gateway = s3::start(&directory, &Speaks::Http, Lifetime::Standing, &mut started).await?;
         drop_ended(&mut running.s3);
         if !gateway.settings.root.join(BUCKET).exists() {
             gateway.create_bucket(BUCKET).await?;

@@ -20,6 +20,7 @@ pub use access::install_crypto_provider;
 use control_plane::ControlPlane;
 
 static SHARED: OnceCell<Testbed> = OnceCell::const_new();
+static SHARED_SECOND: OnceCell<Testbed> = OnceCell::const_new();
 static SHARED_WITH_NODE: OnceCell<Testbed> = OnceCell::const_new();
 
 /// etcd, kube-apiserver and kube-controller-manager with their data in a directory of their own.
@@ -67,6 +68,11 @@ impl Testbed {
         SHARED.get_or_try_init(Testbed::start).await
     }
 
+    /// Another cluster beside [`Testbed::shared`], for what goes on between two.
+    pub async fn shared_second() -> anyhow::Result<&'static Testbed> {
+        SHARED_SECOND.get_or_try_init(Testbed::start).await
+    }
+
     /// Ends the API server on the spot, as a crash would; the others stay.
     pub async fn kill_api_server(&mut self) -> anyhow::Result<()> {
         self.plane.kill_api_server().await
@@ -80,6 +86,16 @@ impl Testbed {
     /// A kubeconfig with one cluster and one user (an administrator) with an inline token.
     pub fn kubeconfig(&self) -> &Path {
         &self.plane.kubeconfig
+    }
+
+    /// The files of the API server's certificate, with that of its authority behind it, and of its key.
+    pub fn certificate(&self) -> (PathBuf, PathBuf) {
+        self.plane.certificate()
+    }
+
+    /// The certificate of the authority that signed it, in PEM.
+    pub fn authority(&self) -> String {
+        keys::certificate_pem(&self.plane.access.authority)
     }
 
     /// A client for the calling runtime.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{Backup, BackupPhase, BackupSpec, BackupStorageLocation, ServerStatusRequest};
+use holdfast_tests::waiting::until;
 use holdfast_tests::{Daemon, DaemonOptions, Runs, Testbed};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -36,21 +37,6 @@ async fn probe(daemon: &Daemon, path: &str) -> anyhow::Result<(StatusCode, Strin
     let url = daemon.metrics_url().replace("/metrics", path);
     let answer = reqwest::get(&url).await.with_context(|| url)?;
     Ok((answer.status(), answer.text().await?))
-}
-
-async fn until<T>(
-    what: &str,
-    patience: Duration,
-    mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
-) -> anyhow::Result<T> {
-    let deadline = Instant::now() + patience;
-    loop {
-        if let Some(found) = look().await? {
-            return Ok(found);
-        }
-        anyhow::ensure!(Instant::now() < deadline, "{what}: not after {patience:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test]

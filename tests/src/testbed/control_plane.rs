@@ -88,6 +88,11 @@ pub(crate) async fn start(
 }
 
 impl ControlPlane {
+    /// The files of the API server's certificate and of its key.
+    pub(super) fn certificate(&self) -> (PathBuf, PathBuf) {
+        (self.layout.keys().join("apiserver.crt"), self.layout.keys().join("apiserver.key"))
+    }
+
     /// Ends the API server on the spot, as a crash would.
     pub(crate) async fn kill_api_server(&mut self) -> anyhow::Result<()> {
         let server = self.servers.get_mut(API_SERVER).context("there is no API server")?;

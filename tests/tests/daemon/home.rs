@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use holdfast_policy::velero::{
     Backup, BackupPhase, BackupSpec, BackupStorageLocation, BackupStorageLocationSpec, ObjectStorageLocation,
 };
-use holdfast_tests::{Daemon, DaemonOptions, Runs, Testbed};
+use holdfast_tests::{Daemon, DaemonOptions, Runs, Testbed, waiting};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
 
 /// How long anything may take that is over in a second on a quiet machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,16 +27,15 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) async fn new(prefix: &str) -> anyhow::Result<Home> {
-        Home::of(Testbed::shared().await?, prefix).await
+        Home::on(Testbed::shared().await?, prefix).await
     }
 
-    /// In a cluster of its own, which all who ask for it share.
-    pub(crate) async fn elsewhere(prefix: &str) -> anyhow::Result<Home> {
-        static ELSEWHERE: OnceCell<Testbed> = OnceCell::const_new();
-        Home::of(ELSEWHERE.get_or_try_init(Testbed::start).await?, prefix).await
+    /// In another cluster than [`Home::new`].
+    pub(crate) async fn in_second_cluster(prefix: &str) -> anyhow::Result<Home> {
+        Home::on(Testbed::shared_second().await?, prefix).await
     }
 
-    async fn of(testbed: &'static Testbed, prefix: &str) -> anyhow::Result<Home> {
+    async fn on(testbed: &'static Testbed, prefix: &str) -> anyhow::Result<Home> {
         let namespace = testbed.namespace(prefix).await?;
         let runs = Runs::in_namespace(testbed.client()?, &namespace).await?;
         let folder = tempfile::tempdir().context("making a folder for buckets")?;
@@ -158,15 +155,5 @@ pub(crate) fn backup_of(namespace: &str) -> BackupSpec {
 
 /// Waits until the daemon has logged a line that holds all of these texts.
 pub(crate) async fn logged(daemon: &Daemon, texts: &[&str]) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let log = daemon.log_text();
-        if log.lines().any(|line| texts.iter().all(|text| line.contains(text))) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            bail!("nothing logged with {texts:?}:\n{log}");
-        }
-        tokio::time::sleep(POLL).await;
-    }
+    waiting::logged(daemon, PATIENCE, texts).await
 }

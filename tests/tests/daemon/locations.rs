@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use holdfast_policy::velero::{Backup, BackupPhase, BackupStorageLocation, LocationPhase};
-use holdfast_tests::S3Server;
+use holdfast_tests::{S3Server, Testbed};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use pretty_assertions::assert_eq;
@@ -70,7 +70,7 @@ async fn other_ca_certificates_are_picked_up_without_a_restart_and_only_one_kind
     home.location_is(LocationPhase::Available).await?;
     patch(&home, json!({"spec": {"objectStorage": {"caCertRef": {"name": "ca", "key": "ca.crt"}}}})).await?;
     is_unavailable(&home, "Secret ca does not exist").await?;
-    let certificate = certificate(&home)?;
+    let certificate = home.testbed.authority();
     let secret = Secret {
         metadata: kube::api::ObjectMeta { name: Some("ca".to_owned()), ..Default::default() },
         string_data: Some(BTreeMap::from([("ca.crt".to_owned(), certificate.clone())])),
@@ -88,12 +88,41 @@ async fn other_ca_certificates_are_picked_up_without_a_restart_and_only_one_kind
     Ok(())
 }
 
-/// Any certificate: that of the testbed's API server.
-fn certificate(home: &Home) -> anyhow::Result<String> {
-    let kubeconfig: Value = serde_yaml::from_slice(&std::fs::read(home.testbed.kubeconfig())?)?;
-    let data = kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"].as_str();
-    let data = data.ok_or_else(|| anyhow::anyhow!("the kubeconfig has no certificate"))?;
-    Ok(String::from_utf8(BASE64_STANDARD.decode(data)?)?)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_trusted_by_the_ca_certificates_of_the_moment() -> anyhow::Result<()> {
+    let home = Home::new("tls").await?;
+    let stranger = Testbed::shared_second().await?.authority();
+    let authority = home.testbed.authority();
+    let server = S3Server::start_with_certificate_of(home.testbed).await?;
+    server.create_bucket("bucket").await?;
+    let _daemon = home.daemon(&["--store-validation-frequency=1s"]).await?;
+    home.s3_credentials(server.access_key(), server.secret_key()).await?;
+    home.s3_location(server.endpoint(), "bucket").await?;
+    home.location_is(LocationPhase::Unavailable).await?;
+
+    let inline = |text: &str| json!({"spec": {"objectStorage": {"caCert": BASE64_STANDARD.encode(text)}}});
+    patch(&home, inline(&authority)).await?;
+    home.location_is(LocationPhase::Available).await?;
+    patch(&home, inline(&stranger)).await?;
+    home.location_is(LocationPhase::Unavailable).await?;
+
+    let secret = Secret {
+        metadata: kube::api::ObjectMeta { name: Some("ca".to_owned()), ..Default::default() },
+        string_data: Some(BTreeMap::from([("ca.crt".to_owned(), authority.clone())])),
+        ..Default::default()
+    };
+    home.runs.create(&secret).await?;
+    let by_secret = json!({"caCert": null, "caCertRef": {"name": "ca", "key": "ca.crt"}});
+    patch(&home, json!({"spec": {"objectStorage": by_secret}})).await?;
+    home.location_is(LocationPhase::Available).await?;
+    set_secret(&home, "ca", "ca.crt", &stranger).await?;
+    home.location_is(LocationPhase::Unavailable).await?;
+    // As one goes from an old authority to a new one.
+    set_secret(&home, "ca", "ca.crt", &[stranger, authority].concat()).await?;
+    home.location_is(LocationPhase::Available).await?;
+    let one = home.runs.backup("one", backup_of(&home.namespace), PATIENCE).await?;
+    assert_eq!(one.status_phase(), BackupPhase::Completed);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

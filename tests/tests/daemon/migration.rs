@@ -1,5 +1,5 @@
-//! A second cluster, with an API server of its own, that is pointed at the bucket of a first: it sees the backups, restores
-//! them, and ends nothing.
+//! A second cluster, with an API server of its own, that is pointed at the bucket of a first: it sees the backups,
+//! restores them, and ends nothing; what the first ends goes from the second.
 
 use holdfast_policy::velero::{
     AccessMode, Backup, BackupPhase, BackupStorageLocation, Restore, RestorePhase, RestoreSpec, labels,
@@ -31,7 +31,7 @@ async fn first() -> anyhow::Result<(Home, String)> {
 }
 
 async fn second(first: &Home, mode: AccessMode) -> anyhow::Result<(Home, Daemon)> {
-    let home = Home::elsewhere("second").await?;
+    let home = Home::in_second_cluster("second").await?;
     let daemon = home.daemon(&["--cluster-name=second"]).await?;
     let folder = first.bucket();
     let folder = folder.parent().expect("a bucket is a folder in another");
@@ -50,13 +50,18 @@ async fn sees_and_restores(home: &Home, application: &str) -> anyhow::Result<()>
     for name in ["one", "over", "mine"] {
         home.runs.ended(name, PATIENCE, |_: &Backup| true).await?;
     }
+    restores(home, application).await
+}
+
+/// The application of the first cluster from backup `one`, into a namespace that only the second has.
+async fn restores(home: &Home, application: &str) -> anyhow::Result<()> {
     let into = home.testbed.namespace("into").await?;
     let spec = RestoreSpec {
         backup_name: Some("one".to_owned()),
         namespace_mapping: [(application.to_owned(), into.clone())].into(),
         ..RestoreSpec::default()
     };
-    let restore: Restore = home.runs.restore("back", spec, PATIENCE).await?;
+    let restore: Restore = home.runs.restore(&into, spec, PATIENCE).await?;
     assert_eq!(restore.status.phase, Some(RestorePhase::Completed), "{:?}", restore.status);
     let settings = home.config_maps(&into)?.get("settings").await?;
     assert_eq!(settings.data.unwrap_or_default().get("colour").map(String::as_str), Some("green"));
@@ -102,4 +107,22 @@ async fn a_second_cluster_that_would_write_ends_what_is_the_first_s_only_after_t
     assert!(!first.bucket().join("backups/over").exists());
     second.runs.api::<Backup>().get("one").await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_first_cluster_ends_goes_from_the_second_and_nothing_else() -> anyhow::Result<()> {
+    let (first, application) = first().await?;
+    let (second, _second_daemon) = second(&first, AccessMode::ReadOnly).await?;
+    sees_and_restores(&second, &application).await?;
+    let hurry = Patch::Merge(json!({"spec": {"backupSyncPeriod": "1s"}}));
+    first.runs.api::<BackupStorageLocation>().patch("default", &PatchParams::default(), &hurry).await?;
+    let _first_daemon = first.daemon(&["--cluster-name=first"]).await?;
+    gone(&second, "over").await?;
+    gone(&first, "over").await?;
+    assert!(!first.bucket().join("backups/over").exists());
+    for (home, name) in [(&first, "one"), (&first, "mine"), (&second, "one"), (&second, "mine")] {
+        home.runs.api::<Backup>().get(name).await?;
+        assert!(first.bucket().join("backups").join(name).join("velero-backup.json").is_file(), "{name}");
+    }
+    restores(&second, &application).await
 }

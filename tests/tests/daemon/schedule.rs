@@ -1,10 +1,14 @@
 //! When a Schedule makes its backups.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Duration, Utc};
+use futures::{StreamExt, TryStreamExt};
 use holdfast::controllers::schedule::template;
 use holdfast_policy::time::{from_chrono, to_chrono};
 use holdfast_policy::velero::{Backup, Schedule, SchedulePhase, ScheduleSpec, labels};
 use holdfast_tests::runs::backup_has_ended;
+use holdfast_tests::waiting::until;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use pretty_assertions::assert_eq;
@@ -172,21 +176,41 @@ async fn a_run_is_neither_lost_nor_doubled_by_a_crash_between_any_two_of_its_ste
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_schedules_that_are_due_at_one_instant_all_run_once() -> anyhow::Result<()> {
-    const SCHEDULES: usize = 100;
+async fn a_thousand_schedules_that_are_due_at_one_instant_all_run_once_also_across_a_crash()
+-> anyhow::Result<()> {
+    const SCHEDULES: usize = 1_000;
     let home = Home::new("many").await?;
-    // It installs the kinds, and is away when the schedules appear.
+    // It installs the kinds, and is away when the schedules appear and their instant passes.
     home.daemon(&[]).await?.stop().await?;
     home.local_location().await?;
-    for number in 0..SCHEDULES {
-        home.runs.create(&schedule(&home, &format!("s-{number}"), YEARLY)).await?;
-    }
-    let _daemon = home.daemon(&["--disable-controllers=backup"]).await?;
-    for number in 0..SCHEDULES {
-        let name = format!("s-{number}");
-        home.runs.ended(&name, PATIENCE, |it: &Schedule| it.status.last_backup.is_some()).await?;
-        assert_eq!(backups_of(&home, &name).await?.len(), 1, "{name}");
-    }
-    assert_eq!(home.runs.api::<Backup>().list(&ListParams::default()).await?.items.len(), SCHEDULES);
+    let due: DateTime<Utc> = "2026-01-01T00:00:00Z".parse()?;
+    let created = (0..SCHEDULES).map(|number| {
+        let mut created = schedule(&home, &format!("s-{number}"), YEARLY);
+        created.status.last_backup = Some(from_chrono(due - Duration::days(365)));
+        let home = &home;
+        async move { home.runs.create(&created).await }
+    });
+    futures::stream::iter(created).buffer_unordered(32).try_collect::<()>().await?;
+
+    let runs = async || anyhow::Ok(home.runs.api::<Backup>().list(&ListParams::default()).await?.items);
+    let arguments = ["--disable-controllers=backup"];
+    let daemon = home.daemon(&arguments).await?;
+    let begun = async || Ok((!runs().await?.is_empty()).then_some(()));
+    until("the first backup", PATIENCE, begun).await?;
+    daemon.kill()?;
+
+    let _daemon = home.daemon(&arguments).await?;
+    let schedules = home.runs.api::<Schedule>();
+    let all_noted = async || {
+        let schedules = schedules.list(&ListParams::default()).await?.items;
+        let noted = |it: &Schedule| it.status.last_backup.as_ref().is_some_and(|last| to_chrono(last) >= due);
+        Ok(schedules.iter().all(noted).then_some(()))
+    };
+    until("every schedule's run", PATIENCE, all_noted).await?;
+    let backups = runs().await?;
+    let of: BTreeSet<&str> =
+        backups.iter().filter_map(|it| it.labels().get(labels::SCHEDULE_NAME)).map(String::as_str).collect();
+    assert_eq!((backups.len(), of.len()), (SCHEDULES, SCHEDULES));
+    assert!(backups.iter().all(|backup| template::scheduled_at(backup) == Some(due)));
     Ok(())
 }

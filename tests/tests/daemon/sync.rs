@@ -15,7 +15,7 @@ use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::deletion::gone;
+use crate::deletion::{gone, requests_for};
 use crate::home::{Home, PATIENCE, POLL, backup_of, logged};
 
 const LOCATION_ID: &str = "holdfast.dev/location-id";
@@ -351,6 +351,51 @@ async fn a_read_only_location_is_looked_at_and_one_with_period_zero_is_not() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_only_restores_follows_the_bucket_and_restores_from_it() -> anyhow::Result<()> {
+    let home = Home::new("restore-only").await?;
+    let application = home.application("app").await?;
+    let daemon = home.daemon(&["--cluster-name=second"]).await?;
+    home.local_location().await?;
+    let one = home.runs.backup("one", backup_of(&application), PATIENCE).await?;
+    assert_eq!(one.status_phase(), BackupPhase::Completed);
+    daemon.stop().await?;
+    home.runs.api::<Backup>().delete("one", &DeleteParams::default()).await?;
+    let expired = json!({
+        "metadata": {"annotations": {"holdfast.dev/cluster": "second"}},
+        "status": {"expiration": "2026-11-02T00:00:00Z"},
+    });
+    record(&home, "expired", &backup("expired", expired)?)?;
+    hurry(&home).await?;
+
+    let daemon = home.daemon(&["--cluster-name=second", "--restore-only"]).await?;
+    let ready = daemon.metrics_url().replace("/metrics", "/readyz");
+    assert_eq!(reqwest::get(&ready).await?.text().await?, "ok: restore-only");
+    for name in ["one", "expired"] {
+        home.runs.ended(name, PATIENCE, |_: &Backup| true).await?;
+    }
+    home.runs.create(&Backup::new("not-begun", backup_of(&application))).await?;
+    let into = home.testbed.namespace("into").await?;
+    let spec = RestoreSpec {
+        backup_name: Some("one".to_owned()),
+        namespace_mapping: [(application, into.clone())].into(),
+        ..RestoreSpec::default()
+    };
+    let restore = home.runs.restore("back", spec, PATIENCE).await?;
+    assert_eq!(restore.status.phase, Some(RestorePhase::Completed), "{:?}", restore.status);
+    home.config_maps(&into)?.get("settings").await?;
+
+    fs::remove_dir_all(home.bucket().join("backups/one"))?;
+    gone(&home, "one").await?;
+    // Its time is over, and the looks since have shown it as often.
+    assert_eq!(names(&home).await?, ["expired", "not-begun"]);
+    let waits = home.runs.api::<Backup>().get("not-begun").await?;
+    assert!(matches!(waits.status_phase(), BackupPhase::New | BackupPhase::Queued), "{:?}", waits.status);
+    assert!(home.bucket().join("backups/expired/velero-backup.json").is_file());
+    assert_eq!(requests_for(&home, "expired").await?, []);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_clusters_on_one_bucket_notice_each_other_and_only_one_writes() -> anyhow::Result<()> {
     let first = Home::new("first").await?;
     let second = Home::new("second").await?;
@@ -390,34 +435,5 @@ async fn two_clusters_on_one_bucket_notice_each_other_and_only_one_writes() -> a
     let refused = first.runs.backup("four", backup_of(&first.namespace), PATIENCE).await?;
     assert_eq!(refused.status_phase(), BackupPhase::FailedValidation);
     drop((first_daemon, second_daemon));
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_only_restores_brings_backups_in_restores_them_and_starts_none() -> anyhow::Result<()> {
-    let home = Home::new("only-restore").await?;
-    let application = home.application("app").await?;
-    let daemon = home.daemon(&["--cluster-name=here"]).await?;
-    home.local_location().await?;
-    home.runs.backup("one", backup_of(&application), PATIENCE).await?;
-    daemon.stop().await?;
-    home.runs.api::<Backup>().delete("one", &DeleteParams::default()).await?;
-
-    let _daemon = home.daemon(&["--cluster-name=here", "--restore-only"]).await?;
-    hurry(&home).await?;
-    home.backup_is("one", BackupPhase::Completed).await?;
-    home.runs.create(&Backup::new("not-begun", backup_of(&application))).await?;
-    let into = home.testbed.namespace("into").await?;
-    let spec = RestoreSpec {
-        backup_name: Some("one".to_owned()),
-        namespace_mapping: [(application, into.clone())].into(),
-        ..RestoreSpec::default()
-    };
-    let restore = home.runs.restore("back", spec, PATIENCE).await?;
-    assert_eq!(restore.status_phase(), RestorePhase::Completed, "{:?}", restore.status);
-    home.config_maps(&into)?.get("settings").await?;
-    looked_again(&home).await?;
-    let waits = home.runs.api::<Backup>().get("not-begun").await?;
-    assert!(matches!(waits.status_phase(), BackupPhase::New | BackupPhase::Queued), "{:?}", waits.status);
     Ok(())
 }

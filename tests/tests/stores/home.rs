@@ -3,23 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::bail;
 use futures::TryStreamExt;
 use holdfast_policy::velero::{
     Backup, BackupPhase, BackupSpec, BackupStorageLocation, DeleteBackupRequest, DeleteBackupRequestSpec,
     LocationPhase, labels, short_name,
 };
-use holdfast_tests::{Daemon, DaemonOptions, Runs, Testbed};
+use holdfast_tests::{Daemon, DaemonOptions, Runs, Testbed, waiting};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, SecretKeySelector};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
-use tokio::time::Instant;
 
 use crate::provider::{Bucket, Open};
 
 /// How long anything may take that is over in seconds on a quiet machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-pub(crate) const POLL: Duration = Duration::from_millis(50);
 
 pub(crate) struct Home {
     pub(crate) testbed: &'static Testbed,
@@ -95,12 +92,9 @@ impl Home {
     }
 
     pub(crate) async fn gone(&self, backup: &str) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while let Some(found) = self.runs.api::<Backup>().get_opt(backup).await? {
-            anyhow::ensure!(Instant::now() < deadline, "still there: {:?}", found.status);
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
+        let backups = self.runs.api::<Backup>();
+        let gone = async || Ok(backups.get_opt(backup).await?.is_none().then_some(()));
+        waiting::until("the end of the backup", PATIENCE, gone).await
     }
 }
 
@@ -141,15 +135,5 @@ pub(crate) fn all_keys(name: &str, archive: &str) -> Vec<String> {
 
 /// Waits until the daemon has logged a line that holds all of these texts.
 pub(crate) async fn logged(daemon: &Daemon, texts: &[&str]) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let log = daemon.log_text();
-        if log.lines().any(|line| texts.iter().all(|text| line.contains(text))) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            bail!("nothing logged with {texts:?}:\n{log}");
-        }
-        tokio::time::sleep(POLL).await;
-    }
+    waiting::logged(daemon, PATIENCE, texts).await
 }
