@@ -4,7 +4,6 @@
 //! are interrupted and stay claimed, so that the next start takes them up again.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use holdfast_policy::duration::GoDuration;
@@ -16,36 +15,26 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as watch_channel;
 use tokio_util::sync::CancellationToken;
 
-use crate::actions;
 use crate::cli::version;
 use crate::clock::Clock;
-use crate::cluster::Cluster;
 use crate::controllers::OnRestart;
-use crate::controllers::claim::Claim;
-use crate::controllers::events::Events;
 use crate::controllers::foreign_server::{self, Lookout};
 use crate::controllers::leader::{Candidate, Leadership};
 use crate::controllers::schedule::FirstRun;
-use crate::controllers::stores::Stores;
-use crate::controllers::switches::{Name, Purpose, Switches};
-use crate::controllers::watched::{Observer, Record, Watched};
-use crate::controllers::{
-    backup, backup_sync, delete_backup_request, download_request, gc, location, restore, schedule,
-    server_status_request,
-};
+use crate::controllers::switches::{Purpose, Switches};
 use crate::downloads::Links;
-use crate::engine::backup::Defaults;
 use crate::engine::restore::Timeouts;
 use crate::intake;
 use crate::intake::origin::Given;
-use crate::metrics::{Exposition, Figures};
 use crate::publish::mode::Mode;
 
 pub mod cluster_name;
+mod controllers;
 pub mod crds;
 mod downloads;
 pub mod listen;
 mod parts;
+mod records;
 mod stall;
 mod volume_policies;
 
@@ -192,7 +181,7 @@ impl Start<'_> {
                 stall.await;
                 Ok(())
             });
-            start_controllers(self, &leadership.claim, &lookout, parts).await;
+            controllers::start(self, &leadership.claim, &lookout, parts).await;
         }
         if !parts.stop_controllers.is_cancelled() {
             health.ready(options.purpose);
@@ -219,197 +208,6 @@ fn start_intake(
     };
     let (publisher, clock, stop) = (client.clone(), options.clock.clone(), parts.stop.clone());
     parts.start(async move { Ok(intake::run(intake, publisher, clock, stop).await?) });
-}
-
-/// Starts a controller per kind, once what there is at the start is known.
-async fn start_controllers(start: &Start<'_>, claim: &Claim, lookout: &Lookout, parts: &mut Parts) {
-    let Start { client, options, this, health, ref links, kinds: _ } = *start;
-    let namespace = &options.namespace;
-    let figures = Figures::default();
-    let locations = watch(client, namespace, vec![Arc::new(lookout.clone())], parts);
-    let backups = watch(client, namespace, vec![Arc::new(lookout.clone()), Arc::new(figures.clone())], parts);
-    let restores =
-        watch(client, namespace, vec![Arc::new(lookout.clone()), Arc::new(figures.clone())], parts);
-    let schedules = watch(client, namespace, vec![Arc::new(figures.clone())], parts);
-    let pod_volumes = watch(client, namespace, Vec::new(), parts);
-    let deletion_requests = watch(client, namespace, vec![Arc::new(figures.clone())], parts);
-    let download_requests = watch(client, namespace, Vec::new(), parts);
-    let status_requests = watch(client, namespace, Vec::new(), parts);
-    let all_filled = async {
-        tokio::join!(
-            locations.filled(),
-            backups.filled(),
-            restores.filled(),
-            schedules.filled(),
-            pod_volumes.filled(),
-            deletion_requests.filled(),
-            download_requests.filled(),
-            status_requests.filled(),
-        )
-    };
-    tokio::select! {
-        _ = all_filled => (),
-        () = parts.stop_controllers.cancelled() => return,
-    }
-
-    health.expose(Exposition {
-        figures,
-        backups: backups.clone(),
-        restores: restores.clone(),
-        schedules: schedules.clone(),
-        locations: locations.clone(),
-        clock: options.clock.clone(),
-    });
-    let stores = Stores::new(client, namespace);
-    let cluster = Cluster::new(client.clone());
-    let brakes = backup_sync::Brakes::default();
-    let location = location::Controller {
-        cluster_name: this.name.clone(),
-        claims: match options.purpose {
-            Purpose::BackupAndRestore => location::Claims::Made,
-            Purpose::RestoreOnly => location::Claims::Read,
-        },
-        backups: backups.clone(),
-        brakes: brakes.clone(),
-        locations: locations.clone(),
-        stores: stores.clone(),
-        clock: options.clock.clone(),
-        default_frequency: options.store_validation_frequency,
-    };
-    let switches = &options.switches;
-    let backup = backup::Controller {
-        backups: backups.clone(),
-        locations: locations.clone(),
-        stores: stores.clone(),
-        cluster: cluster.clone(),
-        clock: options.clock.clone(),
-        claim: claim.clone(),
-        cluster_name: this.name.clone(),
-        limit: if switches.is_on(Name::Backup) { options.concurrent_backups } else { 0 },
-        left_alone: switches.backups_left_alone(),
-        on_restart: options.on_restart,
-        defaults: Defaults {
-            location: options.default_backup_storage_location.clone(),
-            ttl: options.default_backup_ttl,
-            volumes_to_fs_backup: options.default_volumes_to_fs_backup,
-            snapshot_move_data: options.default_snapshot_move_data,
-            item_operation_timeout: options.default_item_operation_timeout,
-            ..Defaults::default()
-        },
-        global_policies: options.global_volume_policies.clone(),
-    };
-    let restore = restore::Controller {
-        namespace: namespace.clone(),
-        restores: restores.clone(),
-        backups: backups.clone(),
-        locations: locations.clone(),
-        stores: stores.clone(),
-        cluster: cluster.clone(),
-        clock: options.clock.clone(),
-        claim: claim.clone(),
-        limit: options.concurrent_restores,
-        left_alone: switches.restores_left_alone(),
-        on_restart: options.on_restart,
-        item_operation_timeout: options.default_item_operation_timeout,
-        timeouts: options.restore_timeouts,
-    };
-    let backup_sync = backup_sync::Controller {
-        namespace: namespace.clone(),
-        locations: locations.clone(),
-        backups: backups.clone(),
-        pod_volumes,
-        schedules: schedules.clone(),
-        stores: stores.clone(),
-        clock: options.clock.clone(),
-        events: Events::new(client),
-        brakes,
-        period: options.backup_sync_period,
-    };
-    let gc = gc::Controller {
-        backups: backups.clone(),
-        schedules: schedules.clone(),
-        locations: locations.clone(),
-        restores: restores.clone(),
-        requests: deletion_requests.clone(),
-        stores: stores.clone(),
-        clock: options.clock.clone(),
-        events: Events::new(client),
-        cluster: this.clone(),
-        frequency: options.garbage_collection_frequency,
-    };
-    let delete_backup_request = delete_backup_request::Controller {
-        requests: deletion_requests,
-        backups: backups.clone(),
-        restores: restores.clone(),
-        locations: locations.clone(),
-        stores: stores.clone(),
-        cluster,
-        clock: options.clock.clone(),
-        events: Events::new(client),
-        limit: options.concurrent_deletions,
-        default_location: options.default_backup_storage_location.clone(),
-        actions: actions::delete::all(),
-    };
-    let download_request = download_request::Controller {
-        requests: download_requests,
-        backups: backups.clone(),
-        restores,
-        locations: locations.clone(),
-        stores: stores.clone(),
-        clock: options.clock.clone(),
-        links: links.clone(),
-    };
-    let server_status_request = server_status_request::Controller {
-        requests: status_requests,
-        clock: options.clock.clone(),
-        version: format!("{}+holdfast.{}", version::VELERO, version::TEXT),
-    };
-    let schedule = schedule::Controller {
-        schedules,
-        backups,
-        locations,
-        stores,
-        clock: options.clock.clone(),
-        default_location: options.default_backup_storage_location.clone(),
-        first_run: options.first_run,
-    };
-    let stop = parts.stop_controllers.clone();
-    parts.start_controller(location.run(stop.clone()));
-    parts.start_controller(backup.run(stop.clone()));
-    parts.start_controller(restore.run(stop.clone()));
-    if switches.is_on(Name::Schedule) {
-        parts.start_controller(schedule.run(stop.clone()));
-    }
-    if switches.is_on(Name::BackupSync) {
-        parts.start_controller(backup_sync.run(stop.clone()));
-    }
-    if switches.is_on(Name::BackupDeletion) {
-        parts.start_controller(delete_backup_request.run(stop.clone()));
-    }
-    if switches.is_on(Name::Gc) {
-        parts.start_controller(gc.run(stop.clone()));
-    }
-    if switches.is_on(Name::DownloadRequest) {
-        parts.start_controller(download_request.run(stop.clone()));
-    }
-    if switches.is_on(Name::ServerStatusRequest) {
-        parts.start_controller(server_status_request.run(stop.clone()));
-    }
-}
-
-fn watch<K: Record>(
-    client: &Client,
-    namespace: &str,
-    observers: Vec<Arc<dyn Observer<K>>>,
-    parts: &mut Parts,
-) -> Arc<Watched<K>> {
-    let watched = Arc::new(Watched::new(client, namespace).shown_to(observers));
-    let followed = watched.clone();
-    parts.start(async move {
-        followed.follow().await;
-        Ok(())
-    });
-    watched
 }
 
 /// A client for the cluster that the user names, or that the surroundings name.

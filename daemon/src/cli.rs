@@ -10,6 +10,7 @@ pub mod adopt;
 pub mod check;
 pub mod crds;
 pub mod explain;
+pub mod flags;
 pub mod import;
 pub mod leave;
 pub mod next;

@@ -1,6 +1,5 @@
 //! `holdfast adopt`: this cluster looks after the backups of a location that name no cluster, as Velero's own don't.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -13,6 +12,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
+use super::flags::{ClusterFlags, Output};
 use super::policies;
 use super::retention::source::all;
 use crate::{app, clock};
@@ -33,21 +33,11 @@ pub struct Args {
     /// The name of this cluster, as the daemon has it; without it the uid of namespace kube-system.
     #[arg(long)]
     cluster_name: Option<String>,
-    /// The namespace of Holdfast and of all resources of velero.io.
-    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
-    namespace: String,
-    /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// How the answer is written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// What came of it.
@@ -90,7 +80,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn adopt(args: &Args, now: DateTime<Utc>) -> anyhow::Result<(Outcome, String)> {
-    let client = app::connect(args.kubeconfig.as_deref()).await?;
+    let client = app::connect(args.cluster.kubeconfig.as_deref()).await?;
     let read = read(&client, args).await?;
     let Read { backups, schedules, location, cluster } = &read;
     let adoption = adoption(&Given { backups, schedules, location, cluster }, now);
@@ -99,7 +89,7 @@ async fn adopt(args: &Args, now: DateTime<Utc>) -> anyhow::Result<(Outcome, Stri
         (Standing::Ours, _) => Outcome::Already,
         (Standing::Free, false) => Outcome::Told,
         (Standing::Free, true) => {
-            write(&client, &args.namespace, location, cluster).await?;
+            write(&client, &args.cluster.namespace, location, cluster).await?;
             Outcome::Adopted
         }
     };
@@ -112,7 +102,8 @@ async fn adopt(args: &Args, now: DateTime<Utc>) -> anyhow::Result<(Outcome, Stri
 }
 
 async fn read(client: &Client, args: &Args) -> anyhow::Result<Read> {
-    let Args { location, yes: _, cluster_name, namespace, kubeconfig: _, output: _ } = args;
+    let Args { location, yes: _, cluster_name, cluster, output: _ } = args;
+    let namespace = &cluster.namespace;
     let locations: Api<BackupStorageLocation> = Api::namespaced(client.clone(), namespace);
     let found = locations.get_opt(location).await;
     let found = found.with_context(|| format!("cannot read BackupStorageLocation {location}"))?;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use holdfast_policy::compile::{self, Target};
 
+use super::flags::{ClusterFlags, Output};
 use super::policies;
 use crate::app;
 use crate::cluster::{Cluster, Discovery};
@@ -33,21 +34,11 @@ pub struct Args {
     /// Namespaces that need no backup, by name or glob; may be given more than once.
     #[arg(long, value_name = "GLOB", value_delimiter = ',')]
     ignore_namespace: Vec<String>,
-    /// The namespace of Holdfast and of all resources of velero.io.
-    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
-    namespace: String,
-    /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// How the answer is written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// An object as a person names it.
@@ -96,7 +87,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn answer(args: Args) -> anyhow::Result<(Vec<Choice>, Vec<String>, Answer)> {
-    let Args { arguments, all, objects: file, ignore_namespace, namespace, kubeconfig, output: _ } = args;
+    let Args { arguments, all, objects: file, ignore_namespace, cluster, output: _ } = args;
+    let ClusterFlags { namespace, kubeconfig } = cluster;
     let (paths, names) = sort(&arguments)?;
     if all && !names.is_empty() {
         bail!("--all looks at the whole cluster: name no object beside it");

@@ -13,21 +13,18 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use serde_json::Value;
 
+use super::flags::ClusterFlags;
 use super::policies;
 use crate::app;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The namespace of Velero and of all resources of velero.io.
-    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
-    namespace: String,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// A folder for one file per document, made where it is missing; nothing in it is written over. Without it all
     /// documents go to standard output.
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-    /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
 }
 
 /// Exits with 0 when policies say everything that the objects say, 1 when they say less (each on standard error), 2 when
@@ -36,7 +33,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Fails only where a provider is installed already, which then is this one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let Args { namespace, output_dir, kubeconfig } = args;
+    let Args { cluster: ClusterFlags { namespace, kubeconfig }, output_dir } = args;
     let written = runtime.block_on(existing(kubeconfig.as_deref(), &namespace)).and_then(|existing| {
         let target = Target { namespace, source: "policies".to_owned(), cluster_name: None };
         let imported = import(&existing, &target);

@@ -1,12 +1,12 @@
 //! `holdfast leave`: takes Holdfast's marks off the objects of a namespace, so that Velero or people go on with them.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
 use serde_json::{Value, json};
 
+use super::flags::{ClusterFlags, Output};
 use super::policies;
 use crate::controllers::leader;
 use crate::publish::leave::marks::{Marks, Remark};
@@ -16,24 +16,14 @@ use crate::{app, clock};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The namespace of Holdfast and of all resources of velero.io.
-    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
-    namespace: String,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// Do it. Without this it is only told what would be done.
     #[arg(long)]
     yes: bool,
-    /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
     /// How it is told.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,7 +69,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn carry_out(args: Args) -> anyhow::Result<Outcome> {
-    let Args { namespace, yes, kubeconfig, output: _ } = args;
+    let Args { cluster: ClusterFlags { namespace, kubeconfig }, yes, output: _ } = args;
     let client = app::connect(kubeconfig.as_deref()).await?;
     let clock = clock::system();
     let leader = leader::leader(client.clone(), &namespace, &clock).await?;

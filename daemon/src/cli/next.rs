@@ -10,6 +10,7 @@ use holdfast_policy::cron;
 use holdfast_policy::next::{NextRuns, next_runs};
 use serde_json::json;
 
+use super::flags::Output;
 use super::policies;
 use crate::clock;
 
@@ -36,12 +37,6 @@ pub struct Args {
     /// How runs of policies are written.
     #[arg(long, value_enum, default_value_t = Output::Text, conflicts_with = "cron")]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// Exits with 1 and a reason for an expression or policies that are wrong, 2 when policies could not be read.

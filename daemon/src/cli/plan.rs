@@ -11,6 +11,7 @@ use holdfast_policy::compile::Target;
 use holdfast_policy::unenforced::Unenforced;
 use serde_json::{Value, json};
 
+use super::flags::{ClusterFlags, Output};
 use super::policies;
 use crate::controllers::stores::Stores;
 use crate::intake::ledger::place::{Asked, Places};
@@ -34,9 +35,8 @@ pub struct Args {
     /// Directories of policies, as `holdfast run` takes them with --policies; each is a source.
     #[arg(required = true, value_name = "[NAME=]DIR")]
     policies: Vec<PathBuf>,
-    /// The namespace of Holdfast and of all resources of velero.io.
-    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
-    namespace: String,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// The name of the cluster, as the daemon there is told it.
     #[arg(long)]
     cluster_name: Option<String>,
@@ -51,9 +51,6 @@ pub struct Args {
     /// Policies that Velero won't honour with --mode policy are an error.
     #[arg(long)]
     strict: bool,
-    /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
     /// How changes are written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -64,12 +61,6 @@ struct Planned {
     changes: Vec<Change>,
     /// What has no effect with the daemon's mode.
     unenforced: Vec<Unenforced>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// Exits with 0 when nothing would change, 1 when something would, 2 when that could not be found out.
@@ -103,13 +94,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
     let Args {
         policies,
-        namespace,
+        cluster: ClusterFlags { namespace, kubeconfig },
         cluster_name,
         mode,
         hooks,
         default_backup_storage_location: default_location,
         strict: _,
-        kubeconfig,
         output: _,
     } = args;
     let given = Given { directories: policies, hooks_in: hooks.allowed(), ..Given::default() };

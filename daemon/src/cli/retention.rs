@@ -9,6 +9,7 @@ use holdfast_policy::ownership::{Cluster, Owner, owner};
 use holdfast_policy::retention::{Judgement, Subject, judge};
 use holdfast_policy::velero::{Backup, Schedule};
 
+use super::flags::{ClusterFlags, Output};
 use super::policies;
 use crate::clock;
 
@@ -31,21 +32,11 @@ pub struct Args {
     /// The name of the cluster to decide for. Without it that of the cluster; with --backups every backup is its own.
     #[arg(long)]
     cluster_name: Option<String>,
-    /// The namespace of Holdfast and of all resources of velero.io.
-    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
-    namespace: String,
-    /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// How the answer is written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// One backup with what becomes of it.
@@ -56,7 +47,8 @@ struct Line<'a> {
 
 /// Exits with 0 when it could tell, 1 for policies that have problems, 2 when backups or policies could not be read.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { paths, at, backups, cluster_name, namespace, kubeconfig, output } = args;
+    let Args { paths, at, backups, cluster_name, cluster, output } = args;
+    let ClusterFlags { namespace, kubeconfig } = cluster;
     let at = at.unwrap_or_else(|| clock::system()());
     let rules = match of_policies(&paths, &namespace) {
         Ok(rules) => rules,

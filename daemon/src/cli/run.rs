@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use holdfast_policy::duration::GoDuration;
 use tracing_subscriber::EnvFilter;
 
+use super::flags::ClusterFlags;
 use super::policies::Hooks;
 use crate::app::{self, ListenAddress};
 use crate::clock;
@@ -23,9 +24,8 @@ use velero_flags::VeleroFlags;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The namespace of Holdfast and of all resources of velero.io.
-    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
-    namespace: String,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// The name of this cluster in buckets that it shares with others; without it the uid of namespace kube-system.
     #[arg(long)]
     cluster_name: Option<String>,
@@ -36,9 +36,6 @@ pub struct Args {
     /// How long a Velero server in the namespace may take to answer before it is taken for absent; 0 asks none.
     #[arg(long, env = "HOLDFAST_VELERO_WAIT", default_value = "15s")]
     velero_wait: GoDuration,
-    /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
     /// A directory of policy files to keep published, as DIR or NAME=DIR; may be given more than once.
     #[arg(long, value_name = "DIR")]
     policies: Vec<PathBuf>,
@@ -177,11 +174,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn options(args: Args) -> anyhow::Result<app::Options> {
     let Args {
-        namespace,
+        cluster: ClusterFlags { namespace, kubeconfig },
         cluster_name,
         instance,
         velero_wait,
-        kubeconfig,
         policies,
         policy_configmap,
         policy_selector,

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::print;
+use crate::cli::flags::{ClusterFlags, Output};
 use crate::cli::policies;
 use crate::cluster::Cluster;
 use crate::controllers::stores::Stores;
@@ -37,12 +38,8 @@ pub(super) struct Args {
     /// Ask the API server about each object, by a server-side dry run.
     #[arg(long)]
     server_side: bool,
-    /// The namespace of Holdfast and of all resources of velero.io.
-    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = "velero")]
-    namespace: String,
-    /// How to reach the cluster; without it $KUBECONFIG, ~/.kube/config or the pod's service account.
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// How the plan is written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -75,12 +72,6 @@ struct SpecArgs {
     resource_modifier_configmap: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    Text,
-    Json,
-}
-
 fn pair(separator: char) -> impl Fn(&str) -> Result<(String, String), String> + Clone {
     move |text: &str| {
         let parts = text.split_once(separator).filter(|(key, value)| !key.is_empty() && !value.is_empty());
@@ -111,7 +102,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn planned(args: Args) -> anyhow::Result<Preview> {
-    let Args { backup, file, spec, server_side, namespace, kubeconfig, output: _ } = args;
+    let Args { backup, file, spec, server_side, cluster, output: _ } = args;
+    let ClusterFlags { namespace, kubeconfig } = cluster;
     let mut restore = match file {
         Some(path) => read(&path)?,
         None => velero::Restore::new("plan", spec.into_spec(backup)?),
