@@ -153,6 +153,21 @@ async fn a_location_that_is_wrong_says_what_is_wrong_with_it() -> anyhow::Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_with_folders_that_velero_does_not_know_is_somebody_else_s() -> anyhow::Result<()> {
+    let home = Home::new("stray").await?;
+    let _daemon = home.daemon(&["--store-validation-frequency=1s"]).await?;
+    let stray = home.bucket().join("photos");
+    std::fs::create_dir_all(&stray)?;
+    std::fs::write(stray.join("cat.png"), "x")?;
+    std::fs::create_dir_all(home.bucket().join("kopia/nowhere"))?;
+    home.local_location().await?;
+    is_unavailable(&home, "top-level folders that don't belong there: photos").await?;
+    std::fs::remove_dir_all(&stray)?;
+    home.location_is(LocationPhase::Available).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_waits_for_a_person_where_the_location_is_unavailable() -> anyhow::Result<()> {
     let home = Home::new("away").await?;
     let _daemon = home.daemon(&["--store-validation-frequency=1s"]).await?;

@@ -7,6 +7,7 @@ mod custom_resources;
 mod deletion;
 mod deletion_faults;
 mod expiry;
+mod figures;
 mod fuse;
 mod home;
 mod killed;

@@ -125,6 +125,71 @@ mod tests {
         assert_eq!(given(&["run"]).unwrap(), Vec::<&str>::new());
     }
 
+    /// All flags of `velero server` of release 1.18, with a value of each.
+    const OF_VELERO: [(&str, &str); 40] = [
+        ("backup-repository-configmap", "repositories"),
+        ("backup-sync-period", "2m"),
+        ("client-burst", "100"),
+        ("client-page-size", "500"),
+        ("client-qps", "100"),
+        ("concurrent-backups", "2"),
+        ("default-backup-storage-location", "main"),
+        ("default-backup-ttl", "24h"),
+        ("default-item-operation-timeout", "4h"),
+        ("default-repo-maintain-frequency", "1h"),
+        ("default-snapshot-move-data", "true"),
+        ("default-volume-snapshot-locations", "aws:main"),
+        ("default-volumes-to-fs-backup", "false"),
+        ("disable-controllers", "gc,schedule"),
+        ("disable-informer-cache", "true"),
+        ("features", "EnableCSI"),
+        ("fs-backup-timeout", "4h"),
+        ("garbage-collection-frequency", "1h"),
+        ("global-backup-volume-policies-configmap", "volumes"),
+        ("item-block-worker-count", "1"),
+        ("item-operation-sync-frequency", "10s"),
+        ("kubeconfig", "/kubeconfig"),
+        ("log-format", "json"),
+        ("log-level", "warning"),
+        ("max-concurrent-k8s-connections", "30"),
+        ("metrics-address", ":8085"),
+        ("namespace", "velero"),
+        ("plugin-dir", "/plugins"),
+        ("profiler-address", "localhost:6060"),
+        ("repo-maintenance-job-configmap", "maintenance"),
+        ("resource-timeout", "10m"),
+        ("restore-only", "false"),
+        ("restore-resource-priorities", "namespaces,-,pods"),
+        ("schedule-skip-immediately", "true"),
+        ("store-validation-frequency", "1m"),
+        ("terminating-resource-timeout", "10m"),
+        ("uploader-type", "kopia"),
+        ("volume-group-snapshot-label-key", "velero.io/volume-group"),
+        ("pod-volume-operation-timeout", "4h"),
+        ("restic-timeout", "4h"),
+    ];
+
+    const SWITCHES: [&str; 5] = [
+        "default-snapshot-move-data",
+        "default-volumes-to-fs-backup",
+        "disable-informer-cache",
+        "restore-only",
+        "schedule-skip-immediately",
+    ];
+
+    #[test]
+    fn every_flag_of_velero_s_server_is_taken_in_each_of_its_forms() {
+        for (name, value) in OF_VELERO {
+            let (flag, whole) = (format!("--{name}"), format!("--{name}={value}"));
+            let apart: &[&str] = if SWITCHES.contains(&name) { &[&flag] } else { &[&flag, value] };
+            for form in [&[whole.as_str()], apart] {
+                let told = given(&[&["server"], form].concat());
+                let told = told.unwrap_or_else(|error| panic!("{form:?}: {error}"));
+                assert!(told.is_empty() || told == [name], "{form:?}: {told:?}");
+            }
+        }
+    }
+
     #[test]
     fn switches_are_written_as_velero_writes_them() {
         for line in ["--disable-informer-cache", "--disable-informer-cache=false"] {
