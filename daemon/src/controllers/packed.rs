@@ -15,7 +15,7 @@ const LONGEST: usize = 256 << 10;
 
 /// A text that was packed by this process.
 #[derive(Clone, Debug)]
-pub struct Packed {
+pub(super) struct Packed {
     bytes: Box<[u8]>,
     length: usize,
 }
@@ -38,7 +38,7 @@ impl Packer {
 
 impl Packed {
     /// None where it would not be worth it.
-    pub fn of(text: &[u8]) -> Option<Packed> {
+    pub(super) fn of(text: &[u8]) -> Option<Packed> {
         if text.len() > LONGEST {
             return None;
         }
@@ -48,7 +48,7 @@ impl Packed {
     }
 
     /// The text as it was; none only where memory was overwritten.
-    pub fn text(&self) -> Option<Vec<u8>> {
+    pub(super) fn text(&self) -> Option<Vec<u8>> {
         let packer = PACKER.get()?.as_ref()?;
         let mut decompressor = packer.decompressor.lock().unwrap_or_else(PoisonError::into_inner);
         decompressor.decompress(&self.bytes, self.length).ok()
