@@ -23,6 +23,7 @@ use crate::controllers::leader::{Candidate, Leadership};
 use crate::controllers::schedule::FirstRun;
 use crate::controllers::switches::{Purpose, Switches};
 use crate::downloads::Links;
+use crate::engine::RunOptions;
 use crate::engine::restore::Timeouts;
 use crate::intake;
 use crate::intake::origin::Given;
@@ -70,6 +71,7 @@ pub struct Options {
     pub default_snapshot_move_data: bool,
     pub default_item_operation_timeout: GoDuration,
     pub restore_timeouts: Timeouts,
+    pub run_options: RunOptions,
     pub default_backup_storage_location: String,
     pub first_run: FirstRun,
     /// The ConfigMap whose volume policies every backup gets.

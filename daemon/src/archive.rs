@@ -20,7 +20,7 @@ pub use index::{Copies, Index, IndexedItem, StoredVersions, Twins, index, index_
 pub use path::{ItemPath, UnusableName};
 pub use problem::{EntryProblem, ProblemReason, Severity};
 pub use tar_stream::Limits;
-pub use writer::{Stats, Writer};
+pub use writer::{Entries, Stats, Writer};
 
 /// Why an archive, or one of the files beside it, could not be written or read.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,10 @@ pub mod backup;
 pub mod coverage;
 pub mod delete;
 pub mod inventory;
+mod options;
 pub mod restore;
 pub mod run_log;
 pub mod select;
 pub mod trial;
+
+pub use options::{ApiVersions, LogFormat, RunOptions};

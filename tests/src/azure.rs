@@ -104,5 +104,5 @@ async fn signed(
     let path = format!("/{ACCOUNT}{path}?{}", query.join("&"));
     let headers =
         [("x-ms-date", date.as_str()), ("x-ms-version", version), ("Authorization", &authorization)];
-    http_request::send(Request { port, method, path: &path, headers: &headers, body: "" }).await
+    http_request::send(Request { port, method, path: &path, headers: &headers, body: "" }).await.map(drop)
 }

@@ -79,5 +79,5 @@ impl GcsServer {
 async fn administer(port: u16, token: &str, method: &str, path: &str, body: &str) -> anyhow::Result<()> {
     let authorization = format!("Bearer {token}");
     let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
-    http_request::send(Request { port, method, path, headers: &headers, body }).await
+    http_request::send(Request { port, method, path, headers: &headers, body }).await.map(drop)
 }

@@ -17,8 +17,8 @@ pub(crate) struct Request<'a> {
     pub(crate) body: &'a str,
 }
 
-/// Fails unless the answer is a 2xx.
-pub(crate) async fn send(request: Request<'_>) -> anyhow::Result<()> {
+/// The answer with its head. Fails unless it is a 2xx.
+pub(crate) async fn send(request: Request<'_>) -> anyhow::Result<String> {
     let what = format!("{} {} on port {}", request.method, request.path, request.port);
     let answered = tokio::time::timeout(PATIENCE, exchange(request)).await;
     let answer = answered.with_context(|| format!("no answer to {what}"))?.with_context(|| what.clone())?;
@@ -26,7 +26,7 @@ pub(crate) async fn send(request: Request<'_>) -> anyhow::Result<()> {
     if !status.starts_with('2') {
         bail!("{what}: {answer}");
     }
-    Ok(())
+    Ok(answer)
 }
 
 async fn exchange(request: Request<'_>) -> anyhow::Result<String> {

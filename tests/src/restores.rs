@@ -8,6 +8,7 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use holdfast::cluster::Cluster;
+use holdfast::engine::RunOptions;
 use holdfast::engine::restore::{Depth, Error, Outcome, Preview, Progress, RestoreRun, Timeouts, preview};
 use holdfast::store::{BackupStore, LocationSettings, RestoreFile};
 use holdfast_policy::velero;
@@ -105,6 +106,7 @@ impl Bench {
             progress: watch::channel(Progress::default()).0,
             cancel: CancellationToken::new(),
             timeouts: Timeouts::default(),
+            options: RunOptions::default(),
         }
     }
 

@@ -83,6 +83,18 @@ impl Testbed {
         self.plane.start_api_server(Lifetime::With(&self.group)).await
     }
 
+    /// Starts the API server again with these arguments beside the usual ones.
+    pub async fn restart_api_server_with(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+        self.plane.api_server_arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self.kill_api_server().await?;
+        self.start_api_server().await
+    }
+
+    /// Has etcd forget all states but the one of now, as it does every few minutes elsewhere.
+    pub async fn compact_etcd(&self) -> anyhow::Result<()> {
+        control_plane::compact(self.plane.etcd_port).await.context("compacting etcd")
+    }
+
     /// A kubeconfig with one cluster and one user (an administrator) with an inline token.
     pub fn kubeconfig(&self) -> &Path {
         &self.plane.kubeconfig

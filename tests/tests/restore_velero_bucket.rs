@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use holdfast::cluster::{Cluster, ListScope};
+use holdfast::engine::RunOptions;
 use holdfast::engine::restore::{Outcome, Progress, RestoreRun, Timeouts};
 use holdfast::store::{BackupStore, LocationSettings, RestoreFile};
 use holdfast_policy::velero;
@@ -122,6 +123,7 @@ impl Stage {
             progress,
             cancel: CancellationToken::new(),
             timeouts: Timeouts::default(),
+            options: RunOptions::default(),
         })
         .await
         .unwrap();

@@ -6,9 +6,12 @@ use bytes::Bytes;
 use crate::cluster::Item;
 
 mod claim;
+mod control;
+mod definition;
 mod pod;
 mod service_account;
 
+pub use control::Control;
 pub use service_account::Bindings;
 
 /// One action, for the objects of one resource.
@@ -42,6 +45,8 @@ pub struct Outcome {
     pub changed: Option<Bytes>,
     /// Objects to store in front of this one.
     pub additional: Vec<ItemReference>,
+    /// The API version in which the object is to be stored instead, where the cluster serves it.
+    pub in_version: Option<&'static str>,
 }
 
 /// Names an object.
@@ -60,5 +65,5 @@ pub enum Error {
 
 /// All actions, in the order in which they run.
 pub fn all() -> &'static [Action] {
-    &[pod::ACTION, claim::ACTION, service_account::ACTION]
+    &[definition::ACTION, pod::ACTION, claim::ACTION, service_account::ACTION]
 }

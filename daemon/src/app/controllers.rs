@@ -84,6 +84,7 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
             ..Defaults::default()
         },
         global_policies: options.global_volume_policies.clone(),
+        options: options.run_options,
     };
     let restore = restore::Controller {
         namespace: namespace.clone(),
@@ -99,6 +100,7 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
         on_restart: options.on_restart,
         item_operation_timeout: options.default_item_operation_timeout,
         timeouts: options.restore_timeouts,
+        options: options.run_options,
     };
     let backup_sync = backup_sync::Controller {
         namespace: namespace.clone(),

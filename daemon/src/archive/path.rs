@@ -15,7 +15,7 @@ const JSON_SUFFIX: &str = ".json";
 pub struct ItemPath {
     /// Plural name and group, `deployments.apps`; the core group has no suffix.
     pub group_resource: String,
-    /// The version part only, `v1`; the cluster's preferred version of the resource.
+    /// The version part only, `v1`.
     pub version: String,
     /// Absent for what is not namespaced.
     pub namespace: Option<String>,
@@ -57,11 +57,20 @@ impl ItemPath {
 
     /// Writes the path of the copy that names the preferred version.
     pub(super) fn preferred(&self, out: &mut String) {
+        self.of_version(PREFERRED_SUFFIX, out);
+    }
+
+    /// Writes the path of an object in a version that is not the preferred one.
+    pub(super) fn other_version(&self, out: &mut String) {
+        self.of_version("", out);
+    }
+
+    fn of_version(&self, suffix: &str, out: &mut String) {
         out.push_str("resources/");
         out.push_str(&self.group_resource);
         out.push('/');
         out.push_str(&self.version);
-        out.push_str(PREFERRED_SUFFIX);
+        out.push_str(suffix);
         self.tail(out);
     }
 

@@ -47,8 +47,17 @@ pub struct Stats {
 
 #[derive(Debug, Default)]
 struct Batch {
-    items: Vec<(ItemPath, Bytes)>,
+    items: Vec<(ItemPath, Entries, Bytes)>,
     bytes: usize,
+}
+
+/// Under which names an item stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entries {
+    /// The plain one and that of its version, which is the preferred one.
+    PlainAndPreferred,
+    /// That of its version, which is another one.
+    OtherVersion,
 }
 
 #[derive(Debug)]
@@ -71,13 +80,18 @@ impl Writer {
         Self { input, pending: Mutex::default(), outcome }
     }
 
-    /// Adds an item under its two names, and waits while the archive is behind.
+    /// Adds an item of the preferred version under its two names, and waits while the archive is behind.
     ///
     /// An error about the item's name concerns this item only; after any other the archive is lost, and
     /// [`Writer::finish`] has the reason.
     pub async fn append(&self, path: ItemPath, json: Bytes) -> Result<(), Error> {
+        self.append_as(Entries::PlainAndPreferred, path, json).await
+    }
+
+    /// The same for an item of any version.
+    pub async fn append_as(&self, entries: Entries, path: ItemPath, json: Bytes) -> Result<(), Error> {
         path.check()?;
-        if self.pending().push(path, json) {
+        if self.pending().push(path, entries, json) {
             // The place is reserved before the batch is taken, so that a caller who stops waiting loses no item.
             let place = self.input.reserve().await.map_err(|_| Error::WriterGone)?;
             place.send(Message::Items(std::mem::take(&mut *self.pending())));
@@ -103,9 +117,9 @@ impl Writer {
 
 impl Batch {
     /// Says whether it is time to send the batch.
-    fn push(&mut self, path: ItemPath, json: Bytes) -> bool {
+    fn push(&mut self, path: ItemPath, entries: Entries, json: Bytes) -> bool {
         self.bytes += json.len();
-        self.items.push((path, json));
+        self.items.push((path, entries, json));
         self.bytes >= BATCH_BYTES || self.items.len() >= BATCH_ITEMS
     }
 }
@@ -118,17 +132,20 @@ fn write_all(
 ) -> Result<Stats, Error> {
     let mut stream = Stream::new(compression, modified, output)?;
     stream.entry(VERSION_ENTRY, VERSION_TEXT)?;
-    let (mut plain, mut preferred) = (String::new(), String::new());
+    let mut name = String::new();
     while let Some(message) = messages.blocking_recv() {
         match message {
             Message::Items(batch) => {
-                for (path, json) in batch.items {
-                    plain.clear();
-                    path.plain(&mut plain);
-                    stream.entry(&plain, &json)?;
-                    preferred.clear();
-                    path.preferred(&mut preferred);
-                    stream.entry(&preferred, &json)?;
+                for (path, entries, json) in batch.items {
+                    let names: &[fn(&ItemPath, &mut String)] = match entries {
+                        Entries::PlainAndPreferred => &[ItemPath::plain, ItemPath::preferred],
+                        Entries::OtherVersion => &[ItemPath::other_version],
+                    };
+                    for write_name in names {
+                        name.clear();
+                        write_name(&path, &mut name);
+                        stream.entry(&name, &json)?;
+                    }
                     stream.stats.items += 1;
                 }
             }
@@ -282,6 +299,18 @@ mod tests {
         });
         let expected: Vec<String> = std::iter::once("metadata/version".to_owned()).chain(expected).collect();
         assert_eq!(names(&collected.await.unwrap()), expected);
+    }
+
+    #[tokio::test]
+    async fn an_item_of_another_version_stands_below_that_version_only() {
+        let (output, chunks) = mpsc::channel(2);
+        let writer = Writer::start(Compression::Gzip, DateTime::UNIX_EPOCH, output);
+        let (path, json) = item("a");
+        let path = ItemPath { version: "v1beta1".into(), ..path };
+        writer.append_as(Entries::OtherVersion, path, json).await.unwrap();
+        assert_eq!(writer.finish().await.unwrap().items, 1);
+        let expected = ["metadata/version", "resources/configmaps/v1beta1/namespaces/shop/a.json"];
+        assert_eq!(names(&collect(chunks).await), expected);
     }
 
     #[tokio::test]

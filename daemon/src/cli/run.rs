@@ -1,5 +1,6 @@
 //! `holdfast run`: the flags of the daemon, its log and its runtime.
 
+mod features;
 mod velero_flags;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::controllers::OnRestart;
 use crate::controllers::schedule::FirstRun;
 use crate::controllers::switches::{Name, Purpose, Switches};
 use crate::engine::restore::Timeouts;
+use crate::engine::{self, RunOptions};
 use crate::intake::origin::Given;
 use crate::publish::mode::Mode;
 use velero_flags::VeleroFlags;
@@ -118,7 +120,11 @@ pub struct Args {
     /// Whether a backup that does not say moves the data of its snapshots to its location.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     default_snapshot_move_data: bool,
-    /// How log lines look.
+    /// Features of Velero's to turn on, by their names: with EnableAPIGroupVersions a backup holds every version that the API
+    /// server serves of an object.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    features: Vec<String>,
+    /// How lines look, in the log of the daemon and in those of backups and restores.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
     /// The least severe level that is logged.
@@ -205,7 +211,8 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         schedule_skip_immediately,
         default_volumes_to_fs_backup,
         default_snapshot_move_data,
-        log_format: _,
+        features,
+        log_format,
         log_level: _,
         velero: _,
     } = args;
@@ -251,6 +258,13 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         default_snapshot_move_data,
         restore_timeouts: timeouts(resource_timeout, terminating_resource_timeout),
         default_backup_storage_location,
+        run_options: RunOptions {
+            api_versions: features::api_versions(&features),
+            log_format: match log_format {
+                LogFormat::Text => engine::LogFormat::Text,
+                LogFormat::Json => engine::LogFormat::Json,
+            },
+        },
         first_run: if schedule_skip_immediately { FirstRun::Skip } else { FirstRun::AtOnce },
         global_volume_policies: global_backup_volume_policies_configmap,
         clock: clock::system(),

@@ -99,6 +99,15 @@ impl Discovery {
         self.served.iter().filter(of_it).map(|resource| resource.version.as_str()).collect()
     }
 
+    /// The same resource in the versions that are not preferred, in discovery order.
+    pub fn other_versions<'a>(&'a self, resource: &'a Resource) -> impl Iterator<Item = &'a Resource> {
+        self.served.iter().filter(|other| {
+            other.group == resource.group
+                && other.plural == resource.plural
+                && other.version != resource.version
+        })
+    }
+
     /// The resource of exactly this version and kind, preferred or not, if it is served.
     pub fn by_kind(&self, api_version: &str, kind: &str) -> Option<&Resource> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -170,5 +179,7 @@ mod tests {
         assert!(discovery.by_kind("autoscaling/v1", "HorizontalPodAutoscaler").is_some());
         assert!(discovery.by_kind("autoscaling/v3", "HorizontalPodAutoscaler").is_none());
         assert_eq!(discovery.resources.len(), 7);
+        let others: Vec<_> = discovery.other_versions(preferred).map(Resource::api_version).collect();
+        assert_eq!(others, ["autoscaling/v1"]);
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::engine::RunOptions;
 use crate::engine::backup::Defaults;
 use crate::hooks::Turns;
 
@@ -49,6 +50,7 @@ pub struct Controller {
     pub defaults: Defaults,
     /// The ConfigMap whose volume policies every backup gets.
     pub global_policies: Option<String>,
+    pub options: RunOptions,
 }
 
 /// What this process has under way.

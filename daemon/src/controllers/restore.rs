@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::engine::RunOptions;
 use crate::engine::restore::Timeouts;
 
 use super::OnRestart;
@@ -47,6 +48,7 @@ pub struct Controller {
     pub on_restart: OnRestart,
     pub item_operation_timeout: GoDuration,
     pub timeouts: Timeouts,
+    pub options: RunOptions,
 }
 
 /// What this process has under way.

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::archive;
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster};
-use crate::engine::run_log::{self, Place, RunKind, RunLog};
+use crate::engine::RunOptions;
+use crate::engine::run_log::{self, Owner, Place, RunKind, RunLog};
 use crate::engine::select::{self, Selection, VOLUME_GROUP_LABEL};
 use crate::hooks::Turns;
 use crate::store::{self, BackupStore};
@@ -51,6 +52,7 @@ pub struct BackupRun {
     pub cancel: CancellationToken,
     /// The same for all runs at a time.
     pub turns: Turns,
+    pub options: RunOptions,
 }
 
 /// How a run ended that got through.
@@ -116,10 +118,11 @@ pub async fn run(run: BackupRun) -> Result<Outcome, Error> {
 }
 
 async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
-    let BackupRun { backup, cluster, store, clock, progress, cancel, turns } = run;
+    let BackupRun { backup, cluster, store, clock, progress, cancel, turns, options } = run;
     let namespace = backup.metadata.namespace.clone().unwrap_or_default();
     let started = backup.status.start_timestamp.as_ref().map_or_else(|| clock(), to_chrono);
-    let log = RunLog::start(RunKind::Backup, &namespace, name, clock)?;
+    let owner = Owner { kind: RunKind::Backup, namespace: &namespace, name };
+    let log = RunLog::start(owner, options.log_format, clock)?;
     log.info("Starting backup", &[]);
 
     // Read again: what was validated may have changed since, and a run may be one that is taken up again.
@@ -138,6 +141,7 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
     let collector = Collector {
         name,
         cluster: &cluster,
+        api_versions: options.api_versions,
         discovery: &discovery,
         existing: &existing,
         selection: &selection,

@@ -49,8 +49,9 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::{EntryProblem, Severity};
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster, Discovery};
+use crate::engine::RunOptions;
 use crate::engine::backup::ReadError;
-use crate::engine::run_log::{self, Message, Place, RunKind, RunLog};
+use crate::engine::run_log::{self, Message, Owner, Place, RunKind, RunLog};
 use crate::store::BackupStore;
 
 use modifiers::Modifiers;
@@ -79,6 +80,7 @@ pub struct RestoreRun {
     pub progress: watch::Sender<Progress>,
     pub cancel: CancellationToken,
     pub timeouts: Timeouts,
+    pub options: RunOptions,
 }
 
 /// How long a restore waits for others.
@@ -186,11 +188,13 @@ struct Opened {
 
 /// Everything up to the first object.
 async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
-    let RestoreRun { restore, backup, cluster, store, clock, progress, cancel, timeouts } = restore_run;
+    let RestoreRun { restore, backup, cluster, store, clock, progress, cancel, timeouts, options } =
+        restore_run;
     let home = restore.metadata.namespace.clone().unwrap_or_default();
     let name = restore.metadata.name.clone().unwrap_or_default();
     let backup_name = backup.metadata.name.clone().unwrap_or_default();
-    let log = RunLog::start(RunKind::Restore, &home, &name, clock)?;
+    let owner = Owner { kind: RunKind::Restore, namespace: &home, name: &name };
+    let log = RunLog::start(owner, options.log_format, clock)?;
     log.info("Starting restore", &[("backup", &backup_name)]);
     let discovery = cluster.discover().await.map_err(Error::Discover)?;
     tell_unknown_groups(&log, &discovery);

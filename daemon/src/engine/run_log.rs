@@ -10,6 +10,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::LogFormat;
 use crate::clock::Clock;
 
 mod line;
@@ -23,6 +24,14 @@ use results::{Results, Verdicts};
 pub enum RunKind {
     Backup,
     Restore,
+}
+
+/// The run that a log is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    pub kind: RunKind,
+    pub namespace: &'a str,
+    pub name: &'a str,
 }
 
 /// Under which heading of the results document a message stands.
@@ -113,6 +122,7 @@ pub enum Error {
 pub struct RunLog {
     kind: RunKind,
     run: Arc<str>,
+    format: LogFormat,
     clock: Clock,
     state: Arc<Mutex<State>>,
 }
@@ -135,7 +145,8 @@ enum Severity {
 }
 
 impl RunLog {
-    pub fn start(kind: RunKind, namespace: &str, name: &str, clock: Clock) -> Result<Self, Error> {
+    pub fn start(owner: Owner<'_>, format: LogFormat, clock: Clock) -> Result<Self, Error> {
+        let Owner { kind, namespace, name } = owner;
         let run = format!("{namespace}/{name}");
         let file = tempfile::tempfile().map_err(|source| Error::Create { run: run.clone(), source })?;
         let spool = GzEncoder::new(BufWriter::new(file), Compression::fast());
@@ -146,13 +157,13 @@ impl RunLog {
             errors: Verdicts::default(),
             plan: None,
         };
-        Ok(Self { kind, run: run.into(), clock, state: Arc::new(Mutex::new(state)) })
+        Ok(Self { kind, run: run.into(), format, clock, state: Arc::new(Mutex::new(state)) })
     }
 
     pub fn info(&self, text: &str, fields: &[(&str, &str)]) {
         let mut line = self.line("info", text);
         fields.iter().for_each(|(name, value)| line.field(name, value));
-        self.state().write(&line.finish());
+        self.state().write(&line.finish(self.format));
     }
 
     pub fn warning(&self, place: Place, message: impl Into<Message>) {
@@ -223,7 +234,7 @@ impl RunLog {
         if state.spool.is_none() {
             return;
         }
-        state.write(&line.finish());
+        state.write(&line.finish(self.format));
         match severity {
             Severity::Warning => state.warnings.add(place, text),
             Severity::Error => state.errors.add(place, text),
@@ -267,8 +278,13 @@ mod tests {
     use super::*;
 
     fn log(kind: RunKind) -> RunLog {
+        log_in(LogFormat::Text, kind)
+    }
+
+    fn log_in(format: LogFormat, kind: RunKind) -> RunLog {
         let now = DateTime::from_timestamp(1_795_441_203, 0).unwrap();
-        RunLog::start(kind, "velero", "gold", Arc::new(move || now)).unwrap()
+        let owner = Owner { kind, namespace: "velero", name: "gold" };
+        RunLog::start(owner, format, Arc::new(move || now)).unwrap()
     }
 
     fn unzip(bytes: &[u8]) -> String {
@@ -300,6 +316,20 @@ mod tests {
              namespace= resource=pods\n\
              time=\"2026-11-23T13:40:03Z\" level=warning msg=\"Cannot find resource 'shop/absent'.\" \
              backup=velero/gold\n"
+        );
+    }
+
+    #[test]
+    fn lines_may_be_objects_with_sorted_keys() {
+        let log = log_in(LogFormat::Json, RunKind::Restore);
+        log.info("say \"hi\"", &[("resource", "pods")]);
+        log.error(Place::of(Some("shop")), Message::new("failed").name("web").cause(&"not found"));
+        assert_eq!(
+            unzip(&log.finish().unwrap().log_gz),
+            "{\"level\":\"info\",\"msg\":\"say \\\"hi\\\"\",\"resource\":\"pods\",\
+             \"restore\":\"velero/gold\",\"time\":\"2026-11-23T13:40:03Z\"}\n\
+             {\"error.message\":\"not found\",\"level\":\"error\",\"msg\":\"failed\",\"name\":\"web\",\
+             \"namespace\":\"shop\",\"restore\":\"velero/gold\",\"time\":\"2026-11-23T13:40:03Z\"}\n"
         );
     }
 

@@ -35,7 +35,7 @@ pub use namespaces::{NamespaceFilter, check_name};
 pub use object::{Object, ObjectError, namespaces_of};
 pub use ordered::{OrderedItem, ordered_items};
 pub use patterns::Patterns;
-pub use plan::{Listing, are_twins, can_be_stored, plan};
+pub use plan::{Listing, are_twins, can_be_stored, has_a_twin, plan};
 pub use relations::{Block, HOOK_ANNOTATION, Member, Relations, claims_of};
 pub use resources::{Direct, ResourceFilter};
 pub use rule::{Inclusion, List, Rule, Verdict};

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::access::Access;
 use super::keys;
+use crate::http_request::{self, Request};
 use crate::process::{Launch, Lifetime, POLL, Server};
 use crate::programs::{self, Program};
 use crate::testbed::port;
@@ -34,7 +35,9 @@ pub(crate) struct ControlPlane {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) servers: Vec<Server>,
     layout: Layout,
-    etcd_port: u16,
+    pub(crate) etcd_port: u16,
+    /// Beside the usual ones, for the next start.
+    pub(crate) api_server_arguments: Vec<String>,
 }
 
 /// Starts on what the directory holds: an etcd with data is taken up again. `started` hears of each server at
@@ -84,7 +87,14 @@ pub(crate) async fn start(
     timeout(PATIENCE, wait_until_ready(&access, &mut servers))
         .await
         .map_err(|_| anyhow::anyhow!("not ready after {PATIENCE:?}\n{}", log_tails(&servers)))??;
-    Ok(ControlPlane { access, kubeconfig: layout.kubeconfig(), servers, layout, etcd_port })
+    Ok(ControlPlane {
+        access,
+        kubeconfig: layout.kubeconfig(),
+        servers,
+        layout,
+        etcd_port,
+        api_server_arguments: Vec::new(),
+    })
 }
 
 impl ControlPlane {
@@ -106,12 +116,24 @@ impl ControlPlane {
     /// Starts it again where it was, and returns when it is ready.
     pub(crate) async fn start_api_server(&mut self, lifetime: Lifetime<'_>) -> anyhow::Result<()> {
         let program = programs::locate(Program::ApiServer).await?;
-        let launch = self.layout.api_server_launch(&program, self.access.port, self.etcd_port);
+        let mut launch = self.layout.api_server_launch(&program, self.access.port, self.etcd_port);
+        launch.arguments.extend(self.api_server_arguments.iter().cloned());
         self.servers[API_SERVER] = Server::start(launch, lifetime)?;
         timeout(PATIENCE, wait_until_ready(&self.access, &mut self.servers))
             .await
             .map_err(|_| anyhow::anyhow!("not ready after {PATIENCE:?}\n{}", log_tails(&self.servers)))?
     }
+}
+
+/// Has etcd forget all states but the one of now.
+pub(crate) async fn compact(etcd_port: u16) -> anyhow::Result<()> {
+    let ask = |path, body| Request { port: etcd_port, method: "POST", path, headers: &[], body };
+    let answer = http_request::send(ask("/v3/kv/range", r#"{"key":"AA=="}"#)).await?;
+    let (_, behind) = answer.split_once(r#""revision":""#).context("etcd's answer has no revision")?;
+    let revision: u64 = behind.split('"').next().unwrap_or_default().parse().context("etcd's revision")?;
+    let body = format!(r#"{{"revision":"{revision}","physical":true}}"#);
+    http_request::send(ask("/v3/kv/compaction", &body)).await?;
+    Ok(())
 }
 
 /// The default service account is made by the controller manager, so it shows that this works too.

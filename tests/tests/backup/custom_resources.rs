@@ -14,7 +14,12 @@ use serde_json::{Value, json};
 use crate::runs::Bench;
 
 /// Defines widgets in `group`, served in these versions, of which the first is stored.
-async fn define(client: &Client, group: &str, versions: &[&str], conversion: Value) -> anyhow::Result<()> {
+pub(crate) async fn define(
+    client: &Client,
+    group: &str,
+    versions: &[&str],
+    conversion: Value,
+) -> anyhow::Result<()> {
     let version = |(index, name): (usize, &&str)| {
         json!({
             "name": name, "served": true, "storage": index == 0,
@@ -36,7 +41,7 @@ async fn define(client: &Client, group: &str, versions: &[&str], conversion: Val
     Ok(())
 }
 
-async fn create_widget(client: &Client, group: &str, namespace: &str) -> anyhow::Result<()> {
+pub(crate) async fn create_widget(client: &Client, group: &str, namespace: &str) -> anyhow::Result<()> {
     let resource =
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", "Widget"), "widgets");
     let widgets = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);

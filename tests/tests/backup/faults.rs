@@ -24,7 +24,7 @@ use crate::runs::Bench;
 /// More than a page, with the one that every namespace has.
 const OBJECTS: usize = 520;
 
-async fn create_config_maps(client: &Client, namespace: &str) -> anyhow::Result<()> {
+pub(crate) async fn create_config_maps(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     stream::iter(0..OBJECTS)
         .map(|number| create(&api, json!({"metadata": {"name": format!("object-{number:03}")}})))
@@ -33,11 +33,11 @@ async fn create_config_maps(client: &Client, namespace: &str) -> anyhow::Result<
         .await
 }
 
-fn config_maps(namespace: &str) -> Value {
+pub(crate) fn config_maps(namespace: &str) -> Value {
     json!({"includedNamespaces": [namespace], "includedResources": ["configmaps"]})
 }
 
-fn expected_config_maps(namespace: &str) -> Vec<String> {
+pub(crate) fn expected_config_maps(namespace: &str) -> Vec<String> {
     let made = (0..OBJECTS).map(|number| format!("object-{number:03}"));
     std::iter::once("kube-root-ca.crt".to_owned())
         .chain(made)
@@ -45,7 +45,7 @@ fn expected_config_maps(namespace: &str) -> Vec<String> {
         .collect()
 }
 
-fn is_next_page(path: &str) -> bool {
+pub(crate) fn is_next_page(path: &str) -> bool {
     path.contains("/configmaps?") && path.contains("&continue=")
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use holdfast::engine::backup::{self, Error, Progress};
+use holdfast::engine::{LogFormat, RunOptions};
 use holdfast_tests::Testbed;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim};
 use kube::api::PostParams;
@@ -192,4 +193,23 @@ async fn progress_ends_with_everything_done() {
     let outcome = backup::run(run).await.unwrap();
     assert_eq!(*progress.borrow(), Progress { total: outcome.items, done: outcome.items });
     assert!(outcome.items > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_follows_the_format_that_the_daemon_was_told() {
+    let testbed = Testbed::shared().await.unwrap();
+    let _logs = testbed.logs_on_panic();
+    let namespace = testbed.namespace("format").await.unwrap();
+    let mut bench = Bench::new(testbed).await.unwrap();
+    let spec = json!({"includedNamespaces": [namespace], "orderedResources": {"configmaps": format!("{namespace}/no")}});
+    let text = bench.run("text", spec.clone()).await.unwrap().text("logs.gz").unwrap();
+    assert!(text.lines().all(|line| line.starts_with("time=\"")), "{text}");
+    assert!(text.contains(" level=warning msg=\"Cannot find resource "), "{text}");
+    bench.options = RunOptions { log_format: LogFormat::Json, ..RunOptions::default() };
+    let text = bench.run("json", spec).await.unwrap().text("logs.gz").unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["backup"] == "velero/json" && line["time"].is_string()), "{text}");
+    let warnings: Vec<&Value> = lines.iter().filter(|line| line["level"] == "warning").collect();
+    let expected = format!("Cannot find resource '{namespace}/no'.");
+    assert_eq!(warnings.iter().map(|line| &line["msg"]).collect::<Vec<_>>(), [&json!(expected)]);
 }

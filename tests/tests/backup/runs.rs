@@ -1,6 +1,6 @@
 //! Runs backups the way the controller does, and reads back what they leave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use flate2::read::GzDecoder;
 use holdfast::archive::{self, Index, Limits};
 use holdfast::clock;
 use holdfast::cluster::Cluster;
+use holdfast::engine::RunOptions;
 use holdfast::engine::backup::{
     self, BackupRun, Defaults, Environment, KubernetesVersion, Outcome, PolicySources, Prepared, Progress,
     existing_namespaces,
@@ -31,6 +32,7 @@ pub(crate) struct Bench {
     folder: tempfile::TempDir,
     /// The namespace of the Backups.
     home: String,
+    pub(crate) options: RunOptions,
 }
 
 /// A backup that ran.
@@ -60,7 +62,14 @@ impl Bench {
         }))?;
         let settings = LocationSettings::parse("default", &location.spec, None, None)?;
         let store = BackupStore::open(&settings).await?;
-        Ok(Self { cluster: Cluster::new(testbed.client()?), store, location, folder, home: home.to_owned() })
+        Ok(Self {
+            cluster: Cluster::new(testbed.client()?),
+            store,
+            location,
+            folder,
+            home: home.to_owned(),
+            options: RunOptions::default(),
+        })
     }
 
     /// The Backup as its controller would start it.
@@ -90,6 +99,7 @@ impl Bench {
             progress: watch::Sender::new(Progress::default()),
             cancel: CancellationToken::new(),
             turns: Turns::default(),
+            options: self.options,
         }
     }
 
@@ -127,6 +137,23 @@ impl Ran {
         let index = archive::index(file, Compression::Gzip, tempfile::tempfile()?, Limits::default())?;
         anyhow::ensure!(index.problems.is_empty(), "{:?}", index.problems);
         Ok(index)
+    }
+
+    /// Every JSON entry of the archive with its object, by its name.
+    pub(crate) fn entries(&self) -> anyhow::Result<BTreeMap<String, Value>> {
+        let path = self.folder.join(format!("{}.tar.gz", self.name()));
+        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let mut entries = BTreeMap::new();
+        for entry in tar::Archive::new(GzDecoder::new(file)).entries()? {
+            let mut entry = entry?;
+            let name = String::from_utf8(entry.path_bytes().into_owned())?;
+            if name.ends_with(".json") {
+                let mut text = Vec::new();
+                entry.read_to_end(&mut text).context("reading an entry")?;
+                entries.insert(name, serde_json::from_slice(&text)?);
+            }
+        }
+        Ok(entries)
     }
 
     pub(crate) fn files(&self) -> anyhow::Result<BTreeSet<String>> {

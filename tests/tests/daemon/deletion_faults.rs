@@ -75,6 +75,7 @@ impl Life {
             on_restart: OnRestart::Resume,
             item_operation_timeout: GoDuration::from_secs(60),
             timeouts: holdfast::engine::restore::Timeouts::default(),
+            options: holdfast::engine::RunOptions::default(),
         };
         tasks.spawn(async move {
             tokio::join!(requests.filled(), backups.filled(), restores.filled(), locations.filled());

@@ -51,7 +51,7 @@ fn run(item: &Item, cx: &Context<'_>) -> Result<Outcome, Error> {
     let changed = if claim == original { None } else { Some(serde_json::to_vec(&claim)?.into()) };
     let volume =
         ItemReference { group_resource: "persistentvolumes", namespace: None, name: spec.volume_name };
-    Ok(Outcome { changed, additional: vec![volume] })
+    Ok(Outcome { changed, additional: vec![volume], ..Outcome::default() })
 }
 
 fn unbind(spec: &mut Map<String, Value>) {
@@ -119,7 +119,7 @@ mod tests {
         let outcome = outcome(&claim(json!({"storageClassName": "slow"}), json!({"app": "web"})));
         let volume =
             ItemReference { group_resource: "persistentvolumes", namespace: None, name: "vol-1".into() };
-        assert_eq!(outcome, Outcome { changed: None, additional: vec![volume] });
+        assert_eq!(outcome, Outcome { additional: vec![volume], ..Outcome::default() });
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn run(item: &Item, _: &Context<'_>) -> Result<Outcome, Error> {
         namespace: item.namespace.clone(),
         name: claim.claim_name,
     });
-    Ok(Outcome { changed: None, additional: class.into_iter().chain(claims).collect() })
+    Ok(Outcome { additional: class.into_iter().chain(claims).collect(), ..Outcome::default() })
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ fn run(item: &Item, cx: &Context<'_>) -> Result<Outcome, Error> {
         bound.flat_map(|(binding, role)| [reference(BINDINGS, binding), reference(ROLES, role)]).collect();
     additional.sort();
     additional.dedup();
-    Ok(Outcome { changed: None, additional })
+    Ok(Outcome { additional, ..Outcome::default() })
 }
 
 #[cfg(test)]

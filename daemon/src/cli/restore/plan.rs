@@ -19,6 +19,7 @@ use crate::cli::flags::{ClusterFlags, Output};
 use crate::cli::policies;
 use crate::cluster::Cluster;
 use crate::controllers::stores::Stores;
+use crate::engine::RunOptions;
 use crate::engine::restore::{
     Depth, Facts, ModifierSource, Preview, Progress, RestoreRun, Timeouts, modifier_config_map, preview,
     read_policy, validate,
@@ -122,6 +123,7 @@ async fn planned(args: Args) -> anyhow::Result<Preview> {
         progress: watch::channel(Progress::default()).0,
         cancel: CancellationToken::new(),
         timeouts: Timeouts::default(),
+        options: RunOptions::default(),
     };
     let depth = if server_side { Depth::Server } else { Depth::Plan };
     preview(run, depth).await.context("planning the restore")

@@ -23,7 +23,7 @@ const NO_REPOSITORY: &str = "repositories of kopia are not opened";
 const AS_FAST: &str = "the API server tells how fast it may be asked";
 
 /// The name, how it is written, and why it has no effect.
-const FLAGS: [(&str, Takes, &str); 25] = [
+const FLAGS: [(&str, Takes, &str); 24] = [
     ("backup-repository-configmap", Value, NO_REPOSITORY),
     ("client-burst", Value, AS_FAST),
     ("client-page-size", Value, "lists are read in pages of a fitting size"),
@@ -31,7 +31,6 @@ const FLAGS: [(&str, Takes, &str); 25] = [
     ("default-repo-maintain-frequency", Value, NO_REPOSITORY),
     ("default-volume-snapshot-locations", Value, "a Backup names its snapshot locations"),
     ("disable-informer-cache", Switch, "restores always ask the API server"),
-    ("features", Value, "there are no features to turn on"),
     ("fs-backup-timeout", Value, NO_REPOSITORY),
     ("item-block-worker-count", Value, "item blocks need no workers of their own"),
     ("item-operation-sync-frequency", Value, NOT_MADE),
@@ -119,7 +118,7 @@ mod tests {
     #[test]
     fn the_arguments_of_veleros_deployment_are_taken() {
         let arguments = ["server", "--features=", "--uploader-type=kopia", "--client-qps", "50"];
-        assert_eq!(given(&arguments).unwrap(), ["client-qps", "features", "uploader-type"]);
+        assert_eq!(given(&arguments).unwrap(), ["client-qps", "uploader-type"]);
         let older = ["run", "--keep-latest-maintenance-jobs=3", "--maintenance-job-mem-limit", "1Gi"];
         assert_eq!(given(&older).unwrap(), ["keep-latest-maintenance-jobs", "maintenance-job-mem-limit"]);
         assert_eq!(given(&["run"]).unwrap(), Vec::<&str>::new());

@@ -17,6 +17,9 @@ use super::decide::{Decision, OrphanDecision, Step, is_cancelled};
 use super::run::{self, Attempt, Completion, End};
 use super::{Controller, Registry, complete, observe};
 
+/// Why a backup failed that was not to be taken up again, in Velero's words.
+const INTERRUPTED: &str =
+    "found a backup with status \"InProgress\" during the server starting, mark it as \"Failed\"";
 /// Why a backup failed that a person ended.
 const CANCELLED: &str = "backup execution failed: the backup was cancelled";
 
@@ -50,11 +53,7 @@ pub(super) async fn act(controller: &Controller, registry: &Registry, step: Step
             Decision::MakeReady => set_phase(controller, &backup, BackupPhase::ReadyToStart, 0).await?,
             Decision::Start => start(controller, registry, &backup).await?,
             Decision::Resume => launch(controller, registry, backup, Attempt::AfterRestart).await?,
-            Decision::FailAfterRestart => {
-                let reason = "found a backup with status \"InProgress\" during the server starting, \
-                              mark it as \"Failed\"";
-                fail(controller, &backup, reason.to_owned()).await?;
-            }
+            Decision::FailAfterRestart => fail(controller, &backup, INTERRUPTED.to_owned()).await?,
             Decision::FailCancelled => fail(controller, &backup, CANCELLED.to_owned()).await?,
             Decision::Cancel => registry.cancel(uid(&backup)),
             Decision::Finish { end } => finish(controller, registry, &backup, &end).await?,
@@ -138,6 +137,7 @@ async fn launch(
         backups: controller.backups.clone(),
         clock: controller.clock.clone(),
         turns: registry.turns.clone(),
+        options: controller.options,
     };
     registry.runs.start(uid(&backup), &backup.name_any(), |cancel| run::run(work, cancel));
     Ok(())

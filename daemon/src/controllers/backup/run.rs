@@ -15,9 +15,10 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::stores::{Stores, reason};
 use crate::controllers::watched::Watched;
-use crate::engine;
 use crate::engine::backup::{BackupRun, Outcome, Progress};
+use crate::engine::{self, RunOptions};
 use crate::hooks::Turns;
+use crate::store::{self, BackupStore};
 
 use super::decide::is_cancelled;
 
@@ -58,6 +59,7 @@ pub(super) struct Work {
     pub(super) backups: Arc<Watched<velero::Backup>>,
     pub(super) clock: Clock,
     pub(super) turns: Turns,
+    pub(super) options: RunOptions,
 }
 
 /// How often the progress of a run is written into its status.
@@ -75,11 +77,7 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
     let name = work.backup.metadata.name.clone().unwrap_or_default();
     let store = work.stores.open(&work.location).await.map_err(|error| reason(&error))?;
     if work.attempt == Attempt::AfterRestart {
-        let exists = store.backup_exists(&name).await.map_err(|error| reason(&error))?;
-        // Without `velero-backup.json` what is in the folder is what our earlier attempt left.
-        if !exists {
-            store.delete_backup_folder(&name).await.map_err(|error| reason(&error))?;
-        }
+        clear_unfinished(&store, &name).await.map_err(|error| reason(&error))?;
     }
     if is_cancelled(&work.backup) {
         return Ok(End::Stopped);
@@ -93,12 +91,21 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
         progress,
         cancel,
         turns: work.turns.clone(),
+        options: work.options,
     });
     let outcome = tokio::select! {
         outcome = engine => outcome.map_err(|error| reason(&error))?,
         never = show(&work.backups, &work.backup, seen) => match never {},
     };
     Ok(End::Done { outcome })
+}
+
+/// Without `velero-backup.json` what is in the folder is what our earlier attempt left.
+async fn clear_unfinished(store: &BackupStore, name: &str) -> Result<(), store::Error> {
+    match store.backup_exists(name).await? {
+        true => Ok(()),
+        false => store.delete_backup_folder(name).await,
+    }
 }
 
 /// Writes progress into the status for as long as the run lasts.

@@ -132,6 +132,7 @@ async fn launch(
         restores: controller.restores.clone(),
         clock: controller.clock.clone(),
         timeouts: controller.timeouts,
+        options: controller.options,
     };
     registry.runs.start(uid(&restore), &restore.name_any(), |cancel| run::run(work, cancel));
     Ok(())

@@ -11,8 +11,8 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::stores::{Stores, reason};
 use crate::controllers::watched::Watched;
-use crate::engine;
 use crate::engine::restore::{Outcome, Progress, RestoreRun, Timeouts};
+use crate::engine::{self, RunOptions};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub(super) struct Work {
     pub(super) restores: Arc<Watched<velero::Restore>>,
     pub(super) clock: Clock,
     pub(super) timeouts: Timeouts,
+    pub(super) options: RunOptions,
 }
 
 /// How often the progress of a run is written into its status.
@@ -73,6 +74,7 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
         progress,
         cancel,
         timeouts: work.timeouts,
+        options: work.options,
     });
     let ended = tokio::select! {
         ended = engine => ended,

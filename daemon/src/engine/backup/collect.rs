@@ -21,9 +21,11 @@ use super::{Error, existing};
 use crate::actions::backup::Bindings;
 use crate::archive::Writer;
 use crate::cluster::{self, Cluster, Discovery, Item, ListScope, PAGE_SIZE};
+use crate::engine::ApiVersions;
 use crate::engine::run_log::{Message, Place, RunLog};
 use crate::engine::select::{
-    DEFINITIONS, Direct, Listing, NAMESPACES, NamespaceFacts, NamespaceObject, Selection, ordered_items, plan,
+    DEFINITIONS, Direct, Listing, NAMESPACES, NamespaceFacts, NamespaceObject, Selection, can_be_stored,
+    has_a_twin, ordered_items, plan,
 };
 
 /// Lists read at once. Each holds a few batches, so this bounds memory.
@@ -37,6 +39,7 @@ const VOLUME_KINDS: [&str; 3] = ["pods", "persistentvolumeclaims", "persistentvo
 pub(super) struct Collector<'a> {
     pub(super) name: &'a str,
     pub(super) cluster: &'a Cluster,
+    pub(super) api_versions: ApiVersions,
     pub(super) discovery: &'a Discovery,
     pub(super) existing: &'a [NamespaceFacts],
     pub(super) selection: &'a Selection,
@@ -79,10 +82,23 @@ impl Collector<'_> {
     async fn collect_kind(&self, listing: &Listing) -> Result<(), Error> {
         let subject = Subject::new(&listing.resource);
         self.collect_ordered(&subject).await?;
+        self.collect_lists(&subject, listing).await?;
+        if self.api_versions == ApiVersions::Preferred || has_a_twin(&listing.resource) {
+            return Ok(());
+        }
+        for resource in self.discovery.other_versions(&listing.resource) {
+            if can_be_stored(resource) {
+                self.collect_lists(&Subject::of_another_version(resource), listing).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn collect_lists(&self, subject: &Subject<'_>, listing: &Listing) -> Result<(), Error> {
         for namespace in &listing.namespaces {
-            for label_selector in self.selection.queries(&listing.resource, namespace.as_deref()) {
+            for label_selector in self.selection.queries(subject.resource, namespace.as_deref()) {
                 let scope = ListScope { namespace: namespace.clone(), label_selector, page_size: PAGE_SIZE };
-                self.collect_list(&subject, scope).await?;
+                self.collect_list(subject, scope).await?;
             }
         }
         Ok(())

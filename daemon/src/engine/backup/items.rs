@@ -7,9 +7,10 @@ use futures::future::BoxFuture;
 use super::Error;
 use super::collect::Collector;
 use super::{volume_info, volume_verdict};
-use crate::actions::backup::{self as actions, Action, Bindings, Context, ItemReference, Needs};
-use crate::archive::{self, ItemPath};
+use crate::actions::backup::{self as actions, Action, Bindings, Context, Control, ItemReference, Needs};
+use crate::archive::{self, Entries, ItemPath};
 use crate::cluster::{self, Item, ListScope, Resource};
+use crate::engine::ApiVersions;
 use crate::engine::run_log::{Message, Place};
 use crate::engine::select::Refusal;
 
@@ -21,6 +22,7 @@ pub(super) struct Subject<'a> {
     kind: String,
     role: Role,
     actions: Vec<&'static Action>,
+    entries: Entries,
 }
 
 /// What the volume info has to do with objects of a resource.
@@ -29,6 +31,13 @@ enum Role {
     Pod,
     Volume,
     Other,
+}
+
+/// Whether an object that an action brings along has to pass the filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    ByFilters,
+    Always,
 }
 
 /// What became of an object.
@@ -50,6 +59,8 @@ pub(super) enum ItemError {
     Bindings(#[from] BindingsError),
     #[error("cannot get {group_resource} {name}: {source}")]
     Fetch { group_resource: &'static str, name: String, source: cluster::Error },
+    #[error("cannot get the object as {api_version}: {source}")]
+    InVersion { api_version: &'static str, source: cluster::Error },
     #[error("cannot back up {group_resource} {name}: {source}")]
     Additional { group_resource: &'static str, name: String, source: Box<ItemError> },
     #[error(transparent)]
@@ -70,7 +81,16 @@ pub(super) enum BindingsError {
 }
 
 impl<'a> Subject<'a> {
+    /// A resource in the version that the API server prefers.
     pub(super) fn new(resource: &'a Resource) -> Self {
+        Self::with(resource, Entries::PlainAndPreferred)
+    }
+
+    pub(super) fn of_another_version(resource: &'a Resource) -> Self {
+        Self::with(resource, Entries::OtherVersion)
+    }
+
+    fn with(resource: &'a Resource, entries: Entries) -> Self {
         let group_resource = resource.group_resource();
         let actions = actions::all().iter().filter(|action| action.applies_to == group_resource).collect();
         let role = match group_resource.as_str() {
@@ -79,7 +99,7 @@ impl<'a> Subject<'a> {
             _ => Role::Other,
         };
         let kind = format!("{}/{}", resource.api_version(), resource.kind);
-        Self { resource, group_resource, kind, role, actions }
+        Self { resource, group_resource, kind, role, actions, entries }
     }
 
     /// Nothing looks inside these objects: their bytes go straight from the list to the archive.
@@ -102,7 +122,7 @@ impl Collector<'_> {
     /// Stores an object and reports it if that fails.
     pub(super) async fn settle(&self, subject: &Subject<'_>, item: Item) -> Result<Stored, Error> {
         let (name, namespace) = (item.name.clone(), item.namespace.clone());
-        match self.store(subject, item).await {
+        match self.store(subject, item, Admission::ByFilters).await {
             Ok(stored) => Ok(stored),
             Err(error) => {
                 self.report(subject, &name, namespace.as_deref(), error)?;
@@ -127,12 +147,21 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn reason_to_leave(&self, subject: &Subject<'_>, item: &Item) -> Option<&'static str> {
-        if item.excluded {
+    fn reason_to_leave(
+        &self,
+        subject: &Subject<'_>,
+        item: &Item,
+        admission: Admission,
+    ) -> Option<&'static str> {
+        let by_filters = admission == Admission::ByFilters;
+        if by_filters && item.excluded {
             return Some("Excluding item because it has label velero.io/exclude-from-backup=true");
         }
         let fine = &self.selection.fine;
-        if !fine.is_empty() && !fine.admit_name(subject.resource, item.namespace.as_deref(), &item.name) {
+        if by_filters
+            && !fine.is_empty()
+            && !fine.admit_name(subject.resource, item.namespace.as_deref(), &item.name)
+        {
             return Some("Excluding item because the resource policy leaves its name out");
         }
         item.deleting.then_some("Skipping item because it's being deleted.")
@@ -140,15 +169,20 @@ impl Collector<'_> {
 
     /// Whether the object belongs into the archive and nobody has taken it up; from now on somebody has.
     pub(super) fn take_up(&self, subject: &Subject<'_>, item: &Item) -> bool {
-        if let Some(reason) = self.reason_to_leave(subject, item) {
+        if let Some(reason) = self.reason_to_leave(subject, item, Admission::ByFilters) {
             self.log_left_out(reason, &subject.group_resource, &item.name, item.namespace.as_deref());
             return false;
         }
         self.ledger.begin(&subject.kind, item.namespace.as_deref(), &item.name)
     }
 
-    async fn store(&self, subject: &Subject<'_>, item: Item) -> Result<Stored, ItemError> {
-        if let Some(reason) = self.reason_to_leave(subject, &item) {
+    async fn store(
+        &self,
+        subject: &Subject<'_>,
+        item: Item,
+        admission: Admission,
+    ) -> Result<Stored, ItemError> {
+        if let Some(reason) = self.reason_to_leave(subject, &item, admission) {
             self.log_left_out(reason, &subject.group_resource, &item.name, item.namespace.as_deref());
             return Ok(Stored::No);
         }
@@ -172,7 +206,7 @@ impl Collector<'_> {
 
     /// Runs an object's actions and appends it to the archive, behind what the actions brought along.
     pub(super) async fn put(&self, subject: &Subject<'_>, item: Item) -> Result<Stored, ItemError> {
-        let item = self.act(subject, item).await?;
+        let Some(item) = self.act(subject, item).await? else { return Ok(Stored::No) };
         let Item { name, namespace, json, excluded: _, deleting: _ } = item;
         let path = ItemPath {
             group_resource: subject.group_resource.clone(),
@@ -180,15 +214,15 @@ impl Collector<'_> {
             namespace,
             name,
         };
-        self.writer.append(path, json).await.map_err(|error| match error {
+        self.writer.append_as(subject.entries, path, json).await.map_err(|error| match error {
             archive::Error::Name(name) => ItemError::Name(name),
             other => ItemError::Archive(other),
         })?;
         Ok(Stored::Now)
     }
 
-    /// Runs the object's actions and stores what they ask for.
-    pub(super) async fn act(&self, subject: &Subject<'_>, mut item: Item) -> Result<Item, ItemError> {
+    /// Runs the object's actions and stores what they ask for; None when the object is to be left out after all.
+    pub(super) async fn act(&self, subject: &Subject<'_>, mut item: Item) -> Result<Option<Item>, ItemError> {
         for action in &subject.actions {
             let none = Bindings::default();
             let bindings = match action.needs {
@@ -198,18 +232,61 @@ impl Collector<'_> {
             let cx = Context { backup: self.name, bindings };
             let outcome = (action.run)(&item, &cx)
                 .map_err(|source| ItemError::Action { action: action.name, source })?;
-            for reference in outcome.additional {
-                self.store_additional(reference).await?;
-            }
             if let Some(json) = outcome.changed {
                 item.json = json;
             }
+            if let Some(api_version) = outcome.in_version {
+                self.exchange(subject, &mut item, api_version).await?;
+            }
+            let admission = match Control::of(&item.json)? {
+                Control::None => Admission::ByFilters,
+                Control::MustInclude => Admission::Always,
+                Control::Skip => {
+                    self.withdraw(subject, &item);
+                    return Ok(None);
+                }
+            };
+            for reference in outcome.additional {
+                self.store_additional(reference, admission).await?;
+            }
         }
-        Ok(item)
+        Ok(Some(item))
+    }
+
+    /// Puts the object as another version shows it in the place of the object. Where all versions are stored it stays.
+    async fn exchange(
+        &self,
+        subject: &Subject<'_>,
+        item: &mut Item,
+        api_version: &'static str,
+    ) -> Result<(), ItemError> {
+        match self.api_versions {
+            ApiVersions::All => return Ok(()),
+            ApiVersions::Preferred => {}
+        }
+        let Some(resource) = self.discovery.by_kind(api_version, &subject.resource.kind) else {
+            return Ok(());
+        };
+        let other = self.cluster.get(resource, item.namespace.as_deref(), &item.name).await;
+        if let Some(other) = other.map_err(|source| ItemError::InVersion { api_version, source })? {
+            item.json = other.json;
+        }
+        Ok(())
+    }
+
+    /// Takes back that the object was taken up. It still counts as seen, so that nobody takes it up again.
+    fn withdraw(&self, subject: &Subject<'_>, item: &Item) {
+        self.ledger.withdraw(&subject.kind, item.namespace.as_deref(), &item.name);
+        let reason = "Excluding item because it has annotation velero.io/skip-from-backup";
+        self.log_left_out(reason, &subject.group_resource, &item.name, item.namespace.as_deref());
     }
 
     /// Boxed, because an additional object may have additional objects of its own.
-    fn store_additional(&self, reference: ItemReference) -> BoxFuture<'_, Result<(), ItemError>> {
+    fn store_additional(
+        &self,
+        reference: ItemReference,
+        admission: Admission,
+    ) -> BoxFuture<'_, Result<(), ItemError>> {
         Box::pin(async move {
             let ItemReference { group_resource, namespace, name } = reference;
             // What the cluster doesn't serve can't be part of the backup.
@@ -218,7 +295,9 @@ impl Collector<'_> {
             if self.ledger.has(&subject.kind, namespace.as_deref(), &name) {
                 return Ok(());
             }
-            if let Err(refusal) = self.selection.admit(resource, namespace.as_deref()) {
+            if admission == Admission::ByFilters
+                && let Err(refusal) = self.selection.admit(resource, namespace.as_deref())
+            {
                 self.log_refused(refusal, group_resource, &name, namespace.as_deref());
                 return Ok(());
             }
@@ -231,7 +310,7 @@ impl Collector<'_> {
                 self.log.warning(Place::of(namespace.as_deref()), message);
                 return Ok(());
             };
-            match self.store(&subject, item).await {
+            match self.store(&subject, item, admission).await {
                 Ok(_) => Ok(()),
                 Err(ItemError::Archive(error)) => Err(ItemError::Archive(error)),
                 Err(error) => Err(ItemError::Additional { group_resource, name, source: Box::new(error) }),

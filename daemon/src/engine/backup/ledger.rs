@@ -51,6 +51,15 @@ impl Ledger {
         true
     }
 
+    /// Takes an object out of the counts and the list again; it still counts as seen.
+    pub(super) fn withdraw(&self, kind: &str, namespace: Option<&str>, name: &str) {
+        let mut state = self.state();
+        if state.kinds.get_mut(kind).is_some_and(|names| names.remove(namespace, name)) {
+            state.started -= 1;
+        }
+        state.kinds.retain(|_, names| !names.is_empty());
+    }
+
     pub(super) fn has(&self, kind: &str, namespace: Option<&str>, name: &str) -> bool {
         self.state().seen.contains(&key(kind, namespace, name))
     }
@@ -133,6 +142,24 @@ impl Names {
         piece.push('\n');
     }
 
+    /// Says whether it was there.
+    fn remove(&mut self, namespace: Option<&str>, name: &str) -> bool {
+        let line = match namespace {
+            Some(namespace) => format!("{namespace}/{name}"),
+            None => name.to_owned(),
+        };
+        let Some(piece) = self.pieces.iter_mut().find(|piece| piece.lines().any(|other| other == line))
+        else {
+            return false;
+        };
+        *piece = piece.lines().filter(|other| *other != line).flat_map(|other| [other, "\n"]).collect();
+        true
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pieces.iter().all(String::is_empty)
+    }
+
     fn sorted(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.pieces.iter().flat_map(|piece| piece.lines()).collect();
         names.sort_unstable();
@@ -197,6 +224,20 @@ mod tests {
             "{\"apps/v1/Deployment\":[\"shop/web\"],\"v1/Namespace\":[\"shop\"],\
              \"v1/Pod\":[\"blog/c\",\"shop/a\",\"shop/b\"]}\n"
         );
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_neither_counted_nor_listed_nor_taken_up_again() {
+        let ledger = Ledger::default();
+        for (kind, name) in [("v1/Pod", "web"), ("v1/Pod", "web-0"), ("v1/Secret", "web")] {
+            ledger.begin(kind, Some("shop"), name);
+        }
+        ledger.withdraw("v1/Pod", Some("shop"), "web");
+        ledger.withdraw("v1/Secret", Some("shop"), "web");
+        ledger.withdraw("v1/Secret", Some("shop"), "web");
+        assert_eq!(ledger.started(), 1);
+        assert_eq!(resource_list(&ledger), "{\"v1/Pod\":[\"shop/web-0\"]}\n");
+        assert!(!ledger.begin("v1/Pod", Some("shop"), "web"));
     }
 
     #[test]

@@ -1,35 +1,49 @@
-//! One line of a run's log: takes a level, a text and fields, gives logfmt as logrus writes it.
+//! One line of a run's log: takes a level, a text and fields, gives logfmt or a JSON object as logrus writes them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::LogFormat;
+
 /// A line being put together; its fields come out sorted by name.
 #[derive(Debug)]
 pub(super) struct Line {
-    text: String,
+    time: String,
+    level: &'static str,
+    message: String,
     fields: Vec<(String, String)>,
 }
 
 impl Line {
-    pub(super) fn start(now: DateTime<Utc>, level: &str, message: &str) -> Self {
+    pub(super) fn start(now: DateTime<Utc>, level: &'static str, message: &str) -> Self {
         let time = now.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let mut text = String::with_capacity(160);
-        text.push_str("time=");
-        push_value(&mut text, &time);
-        text.push_str(" level=");
-        text.push_str(level);
-        text.push_str(" msg=");
-        push_value(&mut text, message);
-        Self { text, fields: Vec::with_capacity(4) }
+        Self { time, level, message: message.to_owned(), fields: Vec::with_capacity(4) }
     }
 
     pub(super) fn field(&mut self, name: &str, value: &str) {
         self.fields.push((name.to_owned(), value.to_owned()));
     }
 
-    pub(super) fn finish(self) -> String {
-        let Self { mut text, mut fields } = self;
+    pub(super) fn finish(self, format: LogFormat) -> String {
+        let mut line = match format {
+            LogFormat::Text => self.logfmt(),
+            LogFormat::Json => self.json(),
+        };
+        line.push('\n');
+        line
+    }
+
+    fn logfmt(self) -> String {
+        let Self { time, level, message, mut fields } = self;
+        let mut text = String::with_capacity(160);
+        text.push_str("time=");
+        push_value(&mut text, &time);
+        text.push_str(" level=");
+        text.push_str(level);
+        text.push_str(" msg=");
+        push_value(&mut text, &message);
         fields.sort();
         for (name, value) in &fields {
             text.push(' ');
@@ -37,8 +51,18 @@ impl Line {
             text.push('=');
             push_value(&mut text, value);
         }
-        text.push('\n');
         text
+    }
+
+    fn json(self) -> String {
+        let Self { time, level, message, fields } = self;
+        // Beside `error.file` and its like, which Velero writes too, a plain `error` would be text and object at once.
+        let named = |(name, value)| (if name == "error" { "error.message".to_owned() } else { name }, value);
+        let mut object: BTreeMap<String, String> = fields.into_iter().map(named).collect();
+        object.insert("time".to_owned(), time);
+        object.insert("level".to_owned(), level.to_owned());
+        object.insert("msg".to_owned(), message);
+        serde_json::to_string(&object).expect("a map of texts is always JSON")
     }
 }
 

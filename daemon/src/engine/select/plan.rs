@@ -58,6 +58,14 @@ fn place(resource: &Resource) -> usize {
     first.unwrap_or(FIRST.len())
 }
 
+/// Whether a type is one of several views of its objects. Velero collects a single version of these, whatever is served.
+pub fn has_a_twin(resource: &Resource) -> bool {
+    let is_view = |(plural, groups): &(&str, [&str; 2])| {
+        resource.plural == *plural && groups.contains(&resource.group.as_str())
+    };
+    TWINS.iter().any(is_view)
+}
+
 /// Whether both types are views of the same objects.
 pub fn are_twins(one: &Resource, other: &Resource) -> bool {
     one.plural == other.plural

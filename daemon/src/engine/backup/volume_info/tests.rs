@@ -2,7 +2,8 @@ use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::engine::run_log::RunKind;
+use crate::engine::LogFormat;
+use crate::engine::run_log::{Owner, RunKind};
 
 fn item(namespace: Option<&str>, name: &str, json: Value) -> Item {
     Item {
@@ -117,7 +118,8 @@ fn a_policy_overrules_annotations_and_defaults() {
 
 #[test]
 fn what_a_policy_asks_for_in_vain_is_reported() {
-    let log = RunLog::start(RunKind::Backup, "velero", "b1", crate::clock::system()).unwrap();
+    let owner = Owner { kind: RunKind::Backup, namespace: "velero", name: "b1" };
+    let log = RunLog::start(owner, LogFormat::Text, crate::clock::system()).unwrap();
     let claim = json!({"namespace": "shop", "name": "data-retain"});
     for (verdict, pods, expected) in [
         (VolumeActionType::Snapshot, false, (0, 1)),
