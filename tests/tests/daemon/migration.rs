@@ -87,6 +87,11 @@ async fn a_second_cluster_that_only_reads_sees_restores_and_ends_nothing() -> an
     let (second, _daemon) = second(&first, AccessMode::ReadOnly).await?;
     sees_and_restores(&second, &application).await?;
     leaves_alone(&second, &first).await?;
+    // What came of the restore is written all the same.
+    let restores = std::fs::read_dir(first.bucket().join("restores"))?.collect::<Result<Vec<_>, _>>()?;
+    let restore = restores.first().ok_or_else(|| anyhow::anyhow!("no files of the restore"))?;
+    let results = format!("restore-{}-results.gz", restore.file_name().display());
+    assert!(restore.path().join(&results).is_file(), "{results}");
     // Who only reads does not ask to write.
     let owners = std::fs::read_dir(first.bucket().join("metadata/holdfast/owners"))?.count();
     assert_eq!(owners, 1);
