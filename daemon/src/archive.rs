@@ -16,7 +16,7 @@ mod writer;
 use std::io;
 
 pub use companion::{gunzip, gunzip_json, gzip, gzip_json};
-pub use index::{Copies, Index, IndexedItem, StoredVersions, Twins, index, index_copies};
+pub use index::{Index, IndexedItem, Kept, StoredVersions, Twins, index, index_copies};
 pub use path::{ItemPath, UnusableName};
 pub use problem::{EntryProblem, ProblemReason, Severity};
 pub use tar_stream::Limits;

@@ -35,14 +35,14 @@ pub struct Index {
     /// In the archive's order.
     pub items: Vec<IndexedItem>,
     pub problems: Vec<EntryProblem>,
-    /// Empty unless [`Copies::EveryVersion`] are asked for.
+    /// Empty unless [`Kept::EveryVersion`] are asked for.
     pub twins: Twins,
     spool: File,
 }
 
 /// What is kept of items that an archive has in several versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Copies {
+pub enum Kept {
     /// The one that stands for the item.
     One,
     EveryVersion,
@@ -84,7 +84,7 @@ pub fn index(
     spool: File,
     limits: Limits,
 ) -> Result<Index, Error> {
-    index_copies(input, compression, spool, limits, Copies::One)
+    index_copies(input, compression, spool, limits, Kept::One)
 }
 
 /// Reads all of `input` and indexes it. Blocks: call it from a thread that may wait.
@@ -95,7 +95,7 @@ pub fn index_copies(
     compression: Compression,
     spool: File,
     limits: Limits,
-    copies: Copies,
+    copies: Kept,
 ) -> Result<Index, Error> {
     let mut stream = TarStream::open(input, compression, limits)?;
     let mut indexer = Indexer::new(&spool, limits, copies);
@@ -119,7 +119,7 @@ struct Indexer<'a> {
     places: HashMap<u64, usize>,
     hasher: RandomState,
     problems: Vec<EntryProblem>,
-    copies: Copies,
+    copies: Kept,
     twins: Twins,
 }
 
@@ -148,7 +148,7 @@ struct Spooled {
 }
 
 impl<'a> Indexer<'a> {
-    fn new(spool: &'a File, limits: Limits, copies: Copies) -> Self {
+    fn new(spool: &'a File, limits: Limits, copies: Kept) -> Self {
         Self {
             limits,
             spool: BufWriter::with_capacity(KEPT_BUFFER, spool),
@@ -194,7 +194,7 @@ impl<'a> Indexer<'a> {
         stream: &mut TarStream<R>,
     ) -> Result<(), Error> {
         let place = self.find(location);
-        if self.copies == Copies::EveryVersion {
+        if self.copies == Kept::EveryVersion {
             match location.form {
                 Form::OtherVersion(version) => {
                     return self.take_twin(name, location, version, kind, stream);

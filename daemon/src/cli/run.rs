@@ -121,7 +121,7 @@ pub struct Args {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     default_snapshot_move_data: bool,
     /// Features of Velero's to turn on, by their names: with EnableAPIGroupVersions a backup holds every version that the API
-    /// server serves of an object.
+    /// server serves of an object, and a restore takes the one that this API server prefers.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     features: Vec<String>,
     /// How lines look, in the log of the daemon and in those of backups and restores.

@@ -32,6 +32,7 @@ mod selection;
 mod settings;
 mod source;
 mod validate;
+mod versions;
 mod volumes;
 mod webhooks;
 mod wishes;
@@ -49,9 +50,9 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::{EntryProblem, Severity};
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster, Discovery};
-use crate::engine::RunOptions;
 use crate::engine::backup::ReadError;
 use crate::engine::run_log::{self, Message, Owner, Place, RunKind, RunLog};
+use crate::engine::{ApiVersions, RunOptions};
 use crate::store::BackupStore;
 
 use modifiers::Modifiers;
@@ -59,6 +60,7 @@ use preview::Hand;
 use records::Records;
 use run::Run;
 use settings::Settings;
+use versions::Choice;
 use wishes::{DryRun, Wishes};
 
 pub use compare::Difference;
@@ -228,8 +230,14 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         Ok(rules) => rules,
         Err(error) => return Err(Error::Refused { problems: vec![error.to_string()] }),
     };
+    let choice = match options.api_versions {
+        ApiVersions::All if versions::may_hold_several(&backup) => {
+            Some(Choice::read(&cluster, &home, &discovery).await.map_err(Error::Configuration)?)
+        }
+        ApiVersions::All | ApiVersions::Preferred => None,
+    };
     let source::Looked { index, heads, kinds } =
-        source::index(&store, &backup_name, settings.selection.details.clone()).await?;
+        source::index(&store, &backup_name, settings.selection.details.clone(), choice).await?;
     tell_problems(&log, &settings, &index.problems);
     let run = Run {
         hand: Hand::Restores,

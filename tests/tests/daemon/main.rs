@@ -20,6 +20,7 @@ mod restore;
 mod restore_damaged;
 mod restore_interrupted;
 mod restore_plan;
+mod restore_waits;
 mod schedule;
 mod start;
 mod sync;

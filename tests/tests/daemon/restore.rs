@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
-use holdfast_policy::velero::{Restore, RestorePhase, RestoreSpec, labels};
+use holdfast_policy::velero::{BackupStorageLocation, Restore, RestorePhase, RestoreSpec, labels};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use pretty_assertions::assert_eq;
@@ -37,6 +37,10 @@ async fn a_restore_brings_objects_into_other_namespaces_and_takes_its_files_alon
 
     let of_restore = |file: &String| file.starts_with("restores/back/");
     assert!(home.files()?.iter().any(of_restore));
+    // What restores leave in a location is theirs to remove, whatever it says of backups.
+    let read_only = Patch::Merge(serde_json::json!({"spec": {"accessMode": "ReadOnly"}}));
+    let locations = home.runs.api::<BackupStorageLocation>();
+    locations.patch("default", &PatchParams::default(), &read_only).await?;
     let api = home.runs.api::<Restore>();
     api.delete("back", &DeleteParams::default()).await?;
     let uid = restore.uid().unwrap();

@@ -203,7 +203,7 @@ fn a_version_that_is_chosen_stands_for_the_items_and_one_without_a_copy_is_a_pro
     ];
     let archive = Cursor::new(archive_of(&files));
     let spool = tempfile::tempfile().unwrap();
-    let copies = Copies::EveryVersion;
+    let copies = Kept::EveryVersion;
     let mut index = index_copies(archive, Compression::Gzip, spool, Limits::default(), copies).unwrap();
     assert_eq!(items(&index), ["jobs.batch n/j", "jobs.batch n/k"]);
     assert_eq!(index.read(&index.items[0]).unwrap(), stable.as_bytes());

@@ -10,8 +10,9 @@ use serde_json::Value;
 use super::first_look::{Head, Kinds};
 use super::run::place;
 use super::selection::Details;
+use super::versions::Choice;
 use super::volumes::VolumeInfo;
-use crate::archive::{self, EntryProblem, Index, Limits, ProblemReason};
+use crate::archive::{self, EntryProblem, Index, Kept, Limits, ProblemReason};
 use crate::store::{self, BackupFile, BackupStore};
 
 /// Volume files name a handful of volumes each; this is room for a hundred thousand.
@@ -42,8 +43,13 @@ pub(crate) struct Looked {
     pub(crate) kinds: Kinds,
 }
 
-/// Downloads the archive once and checks all of it.
-pub(crate) async fn index(store: &BackupStore, backup: &str, asked: Details) -> Result<Looked, Error> {
+/// Downloads the archive once and checks all of it; without a choice every item is what the source preferred.
+pub(crate) async fn index(
+    store: &BackupStore,
+    backup: &str,
+    asked: Details,
+    choice: Option<Choice>,
+) -> Result<Looked, Error> {
     let archive = store.read_archive(backup).await;
     let archive = archive.map_err(|source| Error::Store { backup: backup.to_owned(), source })?;
     let archive = archive.ok_or_else(|| Error::NoArchive { backup: backup.to_owned() })?;
@@ -52,8 +58,12 @@ pub(crate) async fn index(store: &BackupStore, backup: &str, asked: Details) -> 
     let reader = archive.into_blocking_read();
     let owned_name = backup.to_owned();
     let looking = tokio::task::spawn_blocking(move || {
-        let index = archive::index(reader, compression, spool, Limits::default())
+        let copies = if choice.is_some() { Kept::EveryVersion } else { Kept::One };
+        let mut index = archive::index_copies(reader, compression, spool, Limits::default(), copies)
             .map_err(|source| Error::Archive { backup: owned_name, source })?;
+        if let Some(choice) = choice {
+            index.take_versions(&choice.choose(&index.twins));
+        }
         first_look(index, &asked).map_err(Error::ReadSpool)
     });
     looking.await.map_err(|_| Error::Interrupted)?
