@@ -8,6 +8,7 @@ mod custom_resources;
 mod faults;
 mod files;
 mod interposed;
+mod pressure;
 mod resource_policy;
 mod runs;
 mod selection;

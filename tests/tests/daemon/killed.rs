@@ -56,9 +56,9 @@ async fn killed_at(
     proxy: &Proxy,
     daemon: Daemon,
     name: &str,
-    pass: usize,
-    when: When,
+    (pass, when): (usize, When),
     folder: &Path,
+    successor: &[&str],
 ) -> anyhow::Result<Daemon> {
     proxy.set_trap(&format!("/backups/{name}/"), pass, when);
     home.runs.create(&Backup::new(name, backup_of(&home.namespace))).await?;
@@ -67,7 +67,7 @@ async fn killed_at(
     proxy.remove_trap();
     let left = files_in(folder)?;
     ensure!(!left.contains("velero-backup.json") || left == files_of(name), "{left:?}");
-    home.daemon(&[]).await
+    home.daemon(successor).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,23 +76,24 @@ async fn at_whichever_moment_a_daemon_is_killed_the_next_one_completes_its_backu
     let server = S3Server::start().await?;
     server.create_bucket("bucket").await?;
     let proxy = Proxy::start(server.endpoint()).await?;
-    home.s3_credentials(server.access_key(), server.secret_key()).await?;
-    home.s3_location(proxy.endpoint(), "bucket").await?;
     let folder = |name: &str| server.root().join("bucket/backups").join(name);
     let mut daemon = home.daemon(&[]).await?;
+    home.s3_credentials(server.access_key(), server.secret_key()).await?;
+    home.s3_location(proxy.endpoint(), "bucket").await?;
     home.location_is(LocationPhase::Available).await?;
 
     let mut names = Vec::new();
     for moment in 0..MOMENTS {
         let name = format!("before-{moment}");
-        daemon =
-            killed_at(&home, &proxy, daemon, &name, moment, When::BeforeItIsSent, &folder(&name)).await?;
+        daemon = killed_at(&home, &proxy, daemon, &name, (moment, When::BeforeItIsSent), &folder(&name), &[])
+            .await?;
         names.push(name);
     }
     // The last is the metadata file: that it was written is all that is lost.
     let name = "after-the-last".to_owned();
     daemon =
-        killed_at(&home, &proxy, daemon, &name, MOMENTS - 1, When::BeforeTheAnswer, &folder(&name)).await?;
+        killed_at(&home, &proxy, daemon, &name, (MOMENTS - 1, When::BeforeTheAnswer), &folder(&name), &[])
+            .await?;
     ensure!(files_in(&folder(&name))?.contains("velero-backup.json"));
     names.push(name);
 
@@ -107,6 +108,33 @@ async fn at_whichever_moment_a_daemon_is_killed_the_next_one_completes_its_backu
         let left = files_in(&folder(name))?;
         ensure!(left == files_of(name), "{name}: {left:?}");
         check_archive(&folder(name).join(format!("{name}.tar.gz"))).with_context(|| name.clone())?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_whose_daemon_was_killed_may_have_failed_and_nothing_of_it_stays() -> anyhow::Result<()> {
+    let home = Home::new("given-up").await?;
+    let server = S3Server::start().await?;
+    server.create_bucket("bucket").await?;
+    let proxy = Proxy::start(server.endpoint()).await?;
+    let folder = |name: &str| server.root().join("bucket/backups").join(name);
+    let mut daemon = home.daemon(&[]).await?;
+    home.s3_credentials(server.access_key(), server.secret_key()).await?;
+    home.s3_location(proxy.endpoint(), "bucket").await?;
+    home.location_is(LocationPhase::Available).await?;
+    // Before the archive, behind it, and before the metadata file: that one is left to be written, whatever was asked for.
+    for (pass, phase) in
+        [(0, BackupPhase::Failed), (4, BackupPhase::Failed), (MOMENTS - 1, BackupPhase::Completed)]
+    {
+        let name = format!("killed-{pass}");
+        let moment = (pass, When::BeforeItIsSent);
+        let fail = ["--on-restart=fail"];
+        daemon = killed_at(&home, &proxy, daemon, &name, moment, &folder(&name), &fail).await?;
+        home.backup_is(&name, phase).await.with_context(|| format!("backup {name}"))?;
+        let expected = if phase == BackupPhase::Completed { files_of(&name) } else { BTreeSet::new() };
+        let left = files_in(&folder(&name))?;
+        ensure!(left == expected, "{name}: {left:?}");
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub(super) async fn act(controller: &Controller, registry: &Registry, step: Step
             Decision::MakeReady => set_phase(controller, &backup, BackupPhase::ReadyToStart, 0).await?,
             Decision::Start => start(controller, registry, &backup).await?,
             Decision::Resume => launch(controller, registry, backup, Attempt::AfterRestart).await?,
-            Decision::FailAfterRestart => fail(controller, &backup, INTERRUPTED.to_owned()).await?,
+            Decision::FailAfterRestart => launch(controller, registry, backup, Attempt::None).await?,
             Decision::FailCancelled => fail(controller, &backup, CANCELLED.to_owned()).await?,
             Decision::Cancel => registry.cancel(uid(&backup)),
             Decision::Finish { end } => finish(controller, registry, &backup, &end).await?,
@@ -172,6 +172,7 @@ async fn finish(
         End::Failed { reason } => {
             fail(controller, backup, format!("backup execution failed: {reason}")).await?;
         }
+        End::GivenUp => fail(controller, backup, INTERRUPTED.to_owned()).await?,
         End::Stopped if is_cancelled(backup) => fail(controller, backup, CANCELLED.to_owned()).await?,
         // Nobody asked for the backup's end, so it is taken up again.
         End::Stopped => (),

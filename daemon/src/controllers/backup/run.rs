@@ -34,6 +34,8 @@ pub enum End {
     },
     /// It was asked to end, and left nothing in the bucket.
     Stopped,
+    /// What an interrupted attempt left was cleared away, and there is no other.
+    GivenUp,
 }
 
 /// How the writing of `velero-backup.json` ended.
@@ -48,6 +50,8 @@ pub enum Completion {
 pub(super) enum Attempt {
     First,
     AfterRestart,
+    /// The one that was interrupted was the last: only what it left is cleared away.
+    None,
 }
 
 pub(super) struct Work {
@@ -66,6 +70,12 @@ pub(super) struct Work {
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(work: Work, cancel: CancellationToken) -> End {
+    if work.attempt == Attempt::None {
+        return match cancel.run_until_cancelled(clear(&work)).await {
+            Some(()) => End::GivenUp,
+            None => End::Stopped,
+        };
+    }
     match attempt(&work, cancel.clone()).await {
         Err(_) if cancel.is_cancelled() => End::Stopped,
         Ok(end) => end,
@@ -105,6 +115,18 @@ async fn clear_unfinished(store: &BackupStore, name: &str) -> Result<(), store::
     match store.backup_exists(name).await? {
         true => Ok(()),
         false => store.delete_backup_folder(name).await,
+    }
+}
+
+async fn clear(work: &Work) {
+    let name = work.backup.metadata.name.as_deref().unwrap_or_default();
+    let cleared = match work.stores.open(&work.location).await {
+        Ok(store) => clear_unfinished(&store, name).await.map_err(|error| reason(&error)),
+        Err(error) => Err(reason(&error)),
+    };
+    if let Err(error) = cleared {
+        // Without its metadata file nothing takes it for a backup.
+        tracing::warn!(backup = name, error, "left files of an interrupted backup in the bucket");
     }
 }
 
