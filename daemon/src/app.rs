@@ -214,7 +214,7 @@ fn start_intake(
 
 /// A client for the cluster that the user names, or that the surroundings name.
 pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
+    let mut config = match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path)
                 .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
@@ -224,6 +224,8 @@ pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
         }
         None => Config::infer().await.context("cannot find out how to reach the cluster")?,
     };
+    // The client's own would repeat a write whose end is unclear. Whoever asks knows what may be asked again.
+    config.default_retry = false;
     Client::try_from(config).context("cannot prepare the connection to the cluster")
 }
 

@@ -1,7 +1,5 @@
 //! The resource policy of a restore on an API server: what its filters let through, and the ones that are refused.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use holdfast::engine::restore::Error;
 use holdfast_tests::restores::{Bench, archive, config_map, object};
 use pretty_assertions::assert_eq;

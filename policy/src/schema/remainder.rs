@@ -12,12 +12,16 @@ use crate::parse::{Path, RawDocument, Removed, Step};
 /// Rounds of leaving out: each goes one level up at least, and YAML is read to a depth of 64.
 const MOST_ROUNDS: usize = 70;
 
-/// What stands in for a field that a spec can't be read without and that little else depends on.
-const STAND_INS: [(&str, fn() -> Value); 3] = [
-    ("run", || json!("once")),
-    ("clusters", || json!(["unnamed"])),
-    ("from", || json!({"backup": "unnamed"})),
-];
+/// Fields that a spec can't be read without and that little else depends on.
+const STAND_INS: [&str; 3] = ["run", "clusters", "from"];
+
+fn stand_in(field: &str) -> Value {
+    match field {
+        "clusters" => json!(["unnamed"]),
+        "from" => json!({"backup": "unnamed"}),
+        _ => json!("once"),
+    }
+}
 
 /// None where nothing is left that means anything.
 pub(super) fn remainder(
@@ -37,10 +41,10 @@ pub(super) fn remainder(
         parts.sort_by(|one, other| order(other.steps(), one.steps()));
         parts.dedup();
         for part in parts {
-            let stand_in = part.parent() == Path::spec();
-            let stand_in = STAND_INS.iter().find(|(field, _)| stand_in && part.last_key() == Some(*field));
-            if let Some((field, value_of)) = stand_in {
-                value["spec"][*field] = value_of();
+            let of_spec = part.parent() == Path::spec();
+            let field = STAND_INS.into_iter().find(|field| of_spec && part.last_key() == Some(*field));
+            if let Some(field) = field {
+                value["spec"][field] = stand_in(field);
                 removed.replaced(part);
             } else if remove(&mut value, part.steps())? {
                 removed.note(part);
@@ -63,12 +67,12 @@ fn stand_in_name(validator: &Validator, document: &RawDocument, value: &mut Valu
         return;
     }
     let (file, start) = document.start();
-    let stand_in = json!(format!("unnamed-{file}-{start}"));
+    let other = json!(format!("unnamed-{file}-{start}"));
     match value.get_mut("metadata").and_then(Value::as_object_mut) {
         Some(metadata) => {
-            metadata.insert("name".to_owned(), stand_in);
+            metadata.insert("name".to_owned(), other);
         }
-        None => value["metadata"] = json!({ "name": stand_in }),
+        None => value["metadata"] = json!({ "name": other }),
     }
     removed.replaced(name);
 }
@@ -81,8 +85,7 @@ fn refused(error: &ValidationError<'_>, value: &Value) -> Vec<Path> {
         }
         ValidationErrorKind::Required { property } if path == Path::spec() => {
             let field = property.as_str().unwrap_or_default();
-            let has_stand_in = STAND_INS.iter().any(|(known, _)| *known == field);
-            vec![if has_stand_in { path.entry(field) } else { path }]
+            vec![if STAND_INS.contains(&field) { path.entry(field) } else { path }]
         }
         _ => vec![path],
     }

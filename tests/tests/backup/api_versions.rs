@@ -19,7 +19,9 @@ use crate::runs::Bench;
 fn versions(entries: BTreeMap<String, Value>, of: &[&str]) -> BTreeMap<String, String> {
     let wanted = |name: &str| of.iter().any(|kind| name.starts_with(&format!("resources/{kind}/")));
     let entries = entries.into_iter().filter(|(name, _)| wanted(name));
-    entries.map(|(name, object)| (name, object["apiVersion"].as_str().unwrap().to_owned())).collect()
+    entries
+        .map(|(name, object)| (name, object["apiVersion"].as_str().unwrap_or_default().to_owned()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
