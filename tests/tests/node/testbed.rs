@@ -102,7 +102,10 @@ pub(super) fn hold(ending: &str) {
 }
 
 fn nothing_is_left_of_a_holder_that_ends_by(ending: &str) {
-    let mut holder = Command::new(std::env::current_exe().unwrap())
+    // Whoever runs the tests in the background of a shell has SIGINT ignored, and children inherit that.
+    let mut holder = Command::new("env")
+        .arg("--default-signal=INT")
+        .arg(std::env::current_exe().unwrap())
         .env(ENDING, ending)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

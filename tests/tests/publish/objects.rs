@@ -114,7 +114,7 @@ async fn an_object_of_somebody_else_is_left_alone_until_it_is_given_away() -> an
     assert_eq!(stage.spec(Kind::Schedule, "shop").await?["schedule"], "@weekly");
 
     stage.edit("shop", json!({"metadata": {"annotations": {"holdfast.dev/adopt": US}}})).await?;
-    let report = stage.publish_when_woken(&desired).await?;
+    let report = stage.publish_when_given_away(&desired).await?;
     assert!(matches!(only(&report), Outcome::Applied { reason: ApplyReason::Adopted, .. }), "{report:?}");
     assert_eq!(stage.spec(Kind::Schedule, "shop").await?, nightly());
     assert_eq!(stage.publish(&desired).await?.changes(), 0);
@@ -232,7 +232,7 @@ async fn objects_of_another_source_change_hands_only_by_the_annotation() -> anyh
     assert_eq!(source.as_deref(), Some("another"));
 
     stage.edit("shop", json!({"metadata": {"annotations": {"holdfast.dev/adopt": US}}})).await?;
-    let report = stage.publish_when_woken(&desired).await?;
+    let report = stage.publish_when_given_away(&desired).await?;
     assert!(matches!(only(&report), Outcome::Applied { reason: ApplyReason::Adopted, .. }), "{report:?}");
     assert_eq!(stage.spec(Kind::Schedule, "shop").await?, nightly());
     Ok(())

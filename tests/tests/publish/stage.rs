@@ -88,13 +88,26 @@ impl Stage {
 
     /// The same as soon as the watches have told what the test did: until then everything seems to be in step.
     pub(crate) async fn publish_when_woken(&mut self, desired: &[Desired]) -> anyhow::Result<Report> {
+        self.publish_while(desired, |outcome| matches!(outcome, Outcome::Left(LeaveReason::InStep))).await
+    }
+
+    /// The same where until then all objects seem to be somebody else's.
+    pub(crate) async fn publish_when_given_away(&mut self, desired: &[Desired]) -> anyhow::Result<Report> {
+        self.publish_while(desired, |outcome| matches!(outcome, Outcome::Left(LeaveReason::NotOurs { .. })))
+            .await
+    }
+
+    async fn publish_while(
+        &mut self,
+        desired: &[Desired],
+        seems: impl Fn(&Outcome) -> bool,
+    ) -> anyhow::Result<Report> {
         loop {
             tokio::time::timeout(SOON, self.publisher.woken())
                 .await
                 .context("no watch told of the change")?;
             let report = self.publish(desired).await?;
-            if !report.outcomes.values().all(|outcome| matches!(outcome, Outcome::Left(LeaveReason::InStep)))
-            {
+            if !report.outcomes.values().all(&seems) {
                 return Ok(report);
             }
         }
