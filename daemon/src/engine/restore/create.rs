@@ -25,7 +25,7 @@ const DEFAULT_ACCOUNT_EVERY: Duration = Duration::from_millis(200);
 const STATUS_TRIES: u32 = 5;
 
 /// Objects found to exist, one after the other. Objects are created without asking first; where everything is there
-/// already, asking first saves a request for each.
+/// already, asking first saves a request for each, also from one kind to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Streak(AtomicU32);
 

@@ -160,8 +160,6 @@ impl Run {
     }
 
     async fn wave(&self, wave: &Wave) {
-        // That one kind is there says little of the next.
-        self.streak.broken();
         let mut steps = wave.steps.iter();
         let mut running = FuturesUnordered::new();
         loop {
