@@ -18,7 +18,7 @@ enum Takes {
 
 use Takes::{Switch, Value};
 
-const NOT_MADE: &str = "what is asynchronous is followed as it changes";
+const NOT_MADE: &str = "no run has asynchronous operations to ask after";
 const NO_REPOSITORY: &str = "repositories of kopia are not opened";
 const AS_FAST: &str = "the API server tells how fast it may be asked";
 
