@@ -13,4 +13,5 @@ pub mod hooks;
 pub mod intake;
 pub mod metrics;
 pub mod publish;
+pub mod repository;
 pub mod store;

@@ -11,6 +11,7 @@ mod layout;
 mod place;
 mod providers;
 mod ran;
+mod repository;
 
 mod settings;
 mod upload;
@@ -34,6 +35,7 @@ pub use existing::Layer;
 pub use layout::{BackupFile, RestoreFile, StoredFile};
 pub use place::{Creation, Marker, Ownership};
 pub use ran::{Once, Record};
+pub use repository::RepositoryFolder;
 pub use settings::{LocationSettings, SettingsError};
 pub use upload::ArchiveUpload;
 

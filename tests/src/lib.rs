@@ -18,6 +18,7 @@ mod http_request;
 pub mod node;
 mod process;
 mod programs;
+pub mod restic;
 pub mod restores;
 pub mod runs;
 pub mod s3;

@@ -1,0 +1,45 @@
+//! Snapshots that nobody needs any more.
+
+use rustic_core::repofile::SnapshotId;
+
+use super::error::Cause;
+use super::restore::find;
+use super::{Error, Repository, Tags};
+
+/// What became of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    Now,
+    /// It was not there.
+    Before,
+}
+
+impl Repository {
+    /// Removes a snapshot, if it is the one of this backup and volume. Its data goes with the next [`Repository::prune`].
+    pub async fn forget(&self, snapshot: &str, tags: &Tags) -> Result<Forgotten, Error> {
+        let (id, tags) = (snapshot.to_owned(), tags.clone());
+        self.open_with(move |opened| {
+            let failed = |error| Error::Forget(Cause::from(error));
+            let listed = opened.list::<SnapshotId>().map_err(failed)?;
+            if !listed.into_iter().any(|listed| *listed.to_hex() == *id) {
+                return Ok(Forgotten::Before);
+            }
+            let found = find(&opened, &id)?;
+            if let Some(missing) = tags.missing_in(&found.tags) {
+                return Err(Error::Mixed { id, missing });
+            }
+            opened.delete_snapshots(&[found.id]).map_err(failed)?;
+            Ok(Forgotten::Now)
+        })
+        .await
+    }
+
+    /// The IDs of all snapshots.
+    pub async fn snapshots(&self) -> Result<Vec<String>, Error> {
+        self.open_with(|opened| {
+            let listed = opened.list::<SnapshotId>().map_err(|error| Error::Forget(Cause::from(error)))?;
+            Ok(listed.map(|id| id.to_hex().to_string()).collect())
+        })
+        .await
+    }
+}

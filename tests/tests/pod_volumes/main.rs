@@ -1,0 +1,4 @@
+//! The files of pods' volumes: the repository itself, and everything around it that needs no pod to run.
+
+mod place;
+mod repository;
