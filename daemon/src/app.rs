@@ -3,9 +3,10 @@
 //! Takes the options of `holdfast run`, starts everything, and ends when it is told to: controllers stop deciding, runs
 //! are interrupted and stay claimed, so that the next start takes them up again.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
+use holdfast_policy::annotations::{MODE, VERSION};
 use holdfast_policy::duration::GoDuration;
 use holdfast_policy::ownership;
 use k8s_openapi::api::core::v1::Namespace;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as watch_channel;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::flags::Access;
 use crate::cli::version;
 use crate::clock::Clock;
 use crate::controllers::OnRestart;
@@ -51,7 +53,7 @@ pub struct Options {
     pub instance: Option<String>,
     /// How long a Velero server may take to answer before it is taken for absent.
     pub velero_wait: GoDuration,
-    pub kubeconfig: Option<PathBuf>,
+    pub access: Access,
     pub policies: Given,
     pub mode: Mode,
     pub crds: crds::Absent,
@@ -88,7 +90,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         "starting"
     );
     let stop = stop_at_signals()?;
-    let client = connect(options.kubeconfig.as_deref()).await?;
+    let client = connect(&options.access).await?;
     require_namespace(&client, &options.namespace).await?;
     let kinds = crds::ensure(&client, options.crds).await?;
     volume_policies::require(&client, &options.namespace, options.global_volume_policies.as_deref()).await?;
@@ -116,6 +118,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         client: client.clone(),
         namespace: options.namespace.clone(),
         instance: options.instance.clone().unwrap_or_else(unique_instance),
+        about: BTreeMap::from([
+            (MODE.to_owned(), options.mode.name().to_owned()),
+            (VERSION.to_owned(), version::TEXT.to_owned()),
+        ]),
         clock: options.clock.clone(),
     };
     let leading = candidate.lead(|holder| {
@@ -213,16 +219,20 @@ fn start_intake(
 }
 
 /// A client for the cluster that the user names, or that the surroundings name.
-pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let mut config = match kubeconfig {
-        Some(path) => {
+pub async fn connect(Access { kubeconfig, context }: &Access) -> anyhow::Result<Client> {
+    let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match (kubeconfig, context) {
+        (Some(path), _) => {
             let file = Kubeconfig::read_from(path)
                 .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+            Config::from_custom_kubeconfig(file, &options)
                 .await
                 .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?
         }
-        None => Config::infer().await.context("cannot find out how to reach the cluster")?,
+        (None, Some(context)) => Config::from_kubeconfig(&options)
+            .await
+            .with_context(|| format!("cannot use the context {context}"))?,
+        (None, None) => Config::infer().await.context("cannot find out how to reach the cluster")?,
     };
     // The client's own would repeat a write whose end is unclear. Whoever asks knows what may be asked again.
     config.default_retry = false;

@@ -2,17 +2,24 @@
 //!
 //! Takes the process's arguments, gives its exit code. What a subcommand does is left to the module it calls.
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub mod adopt;
+pub mod backup;
 pub mod check;
+pub mod completion;
 pub mod crds;
 pub mod explain;
 pub mod flags;
+pub mod follow;
+pub mod get;
 pub mod import;
 pub mod leave;
+pub mod logs;
 pub mod next;
 pub mod plan;
 pub mod policies;
@@ -21,6 +28,8 @@ pub mod restore;
 pub mod retention;
 pub mod run;
 pub mod schema;
+pub mod status;
+pub mod table;
 pub mod test;
 pub mod version;
 
@@ -41,6 +50,14 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Print the CustomResourceDefinitions that the daemon needs.
     Crds(crds::Args),
+    /// Tell how the backups of a cluster fare, and what needs attention.
+    Status(status::Args),
+    /// Show backups, schedules, restores, locations or policies.
+    Get(get::Args),
+    /// Make backups by hand.
+    Backup(backup::Args),
+    /// Print the log of a backup or a restore.
+    Logs(logs::Args),
     /// Check policy files and report every problem with its place.
     Check(check::Args),
     /// Print what policy files compile to.
@@ -65,7 +82,7 @@ pub enum Command {
     Test(test::Args),
     /// Print the next runs of schedules.
     Next(next::Args),
-    /// Ask about restores without making one.
+    /// Ask what a restore would do, or make one.
     Restore(restore::Args),
     /// Print which backups stay and which go, and why.
     Retention(retention::Args),
@@ -73,13 +90,16 @@ pub enum Command {
     Adopt(adopt::Args),
     /// Print the JSON Schema of policy files.
     Schema(schema::Args),
+    /// Print a script by which a shell completes commands and flags.
+    Completion(completion::Args),
     /// Print the version.
     Version(version::Args),
 }
 
 /// Parses the arguments, carries the command out and tells on standard error why it could not.
 pub fn main() -> ExitCode {
-    match carry_out(Cli::parse().command) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match carry_out(parse(arguments).command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("holdfast: {error:#}");
@@ -88,10 +108,25 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// As `kubectl-holdfast` it is a plugin of kubectl, and told so in its usage.
+fn parse(arguments: Vec<OsString>) -> Cli {
+    let called = arguments.first().map(Path::new).and_then(Path::file_stem);
+    let command = match called.and_then(OsStr::to_str) {
+        Some("kubectl-holdfast") => Cli::command().name("kubectl holdfast").bin_name("kubectl holdfast"),
+        _ => Cli::command(),
+    };
+    let matches = command.get_matches_from(arguments);
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(*args),
         Command::Crds(args) => crds::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Get(args) => get::run(args),
+        Command::Backup(args) => backup::run(args),
+        Command::Logs(args) => logs::run(args),
         Command::Check(args) => check::run(args),
         Command::Render(args) => render::run(args),
         Command::Plan(args) => plan::run(args),
@@ -104,6 +139,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Retention(args) => retention::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Schema(args) => schema::run(args),
+        Command::Completion(args) => completion::run(args),
         Command::Version(args) => version::run(args),
     }
 }

@@ -66,6 +66,9 @@ pub const OWNER_REFERENCES: &str = "holdfast.dev/owner-references";
 /// Annotation of Restores: `true` or `server` when it only tells what it would do, the second by asking the API server of
 /// each object.
 pub const DRY_RUN: &str = "holdfast.dev/dry-run";
+/// Annotations of the Lease by which one replica leads: the `--mode` of who holds it, and its version.
+pub const MODE: &str = "holdfast.dev/mode";
+pub const VERSION: &str = "holdfast.dev/version";
 /// Annotation of Restores: the text whose change makes the restore happen.
 pub const RUN: &str = "holdfast.dev/run";
 

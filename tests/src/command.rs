@@ -1,6 +1,7 @@
 //! `holdfast` as a person runs it: one command, its output and its exit code.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::Context;
@@ -18,15 +19,24 @@ pub struct Ended {
 
 /// Runs it to its end, without any cluster unless an argument names one.
 pub async fn holdfast<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> anyhow::Result<Ended> {
-    let program = daemon::program().await?;
-    let output = Command::new(program)
-        .args(arguments)
-        .env_remove("KUBECONFIG")
-        .env("HOME", "/nonexistent")
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .with_context(|| format!("running {}", program.display()))?;
+    ended(Command::new(daemon::program().await?).args(arguments)).await
+}
+
+/// The same as `kubectl holdfast`.
+pub async fn kubectl_holdfast<I: AsRef<OsStr>>(
+    kubectl: &Path,
+    arguments: impl IntoIterator<Item = I>,
+) -> anyhow::Result<Ended> {
+    let folder = tempfile::tempdir().context("making a folder for the plugin")?;
+    let plugin = folder.path().join("kubectl-holdfast");
+    std::os::unix::fs::symlink(daemon::program().await?, &plugin).context("linking the plugin")?;
+    let mut command = Command::new(kubectl);
+    ended(command.arg("holdfast").args(arguments).env("PATH", folder.path())).await
+}
+
+async fn ended(command: &mut Command) -> anyhow::Result<Ended> {
+    let command = command.env_remove("KUBECONFIG").env("HOME", "/nonexistent").stdin(Stdio::null());
+    let output = command.output().await.with_context(|| format!("running {command:?}"))?;
     Ok(Ended {
         code: output.status.code().context("the command was killed")?,
         output: String::from_utf8(output.stdout).context("standard output")?,

@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("controllers", &["clock", "store", "archive", "cluster", "hooks", "actions", "engine", "downloads"]),
     ("publish", &["clock", "store", "archive", "cluster"]),
     ("metrics", &["clock", "controllers"]),
+    ("overview", &["clock", "controllers", "intake"]),
     ("intake", &["*"]),
     ("cli", &["*"]),
     ("app", &["*"]),

@@ -80,7 +80,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn adopt(args: &Args, now: DateTime<Utc>) -> anyhow::Result<(Outcome, String)> {
-    let client = app::connect(args.cluster.kubeconfig.as_deref()).await?;
+    let client = app::connect(&args.cluster.access).await?;
     let read = read(&client, args).await?;
     let Read { backups, schedules, location, cluster } = &read;
     let adoption = adoption(&Given { backups, schedules, location, cluster }, now);
@@ -96,7 +96,7 @@ async fn adopt(args: &Args, now: DateTime<Utc>) -> anyhow::Result<(Outcome, Stri
     let told = print::Told { location: &location.name_any(), cluster, adoption: &adoption, outcome };
     let text = match args.output {
         Output::Text => told.text(),
-        Output::Json => told.json(),
+        Output::Json | Output::Yaml => args.output.written(told.json()),
     };
     Ok((outcome, text))
 }

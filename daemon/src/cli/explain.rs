@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use holdfast_policy::compile::{self, Target};
 
-use super::flags::{ClusterFlags, Output};
+use super::flags::{Access, ClusterFlags, Output};
 use super::policies;
 use crate::app;
 use crate::cluster::{Cluster, Discovery};
@@ -65,14 +65,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 Answer::Objects(objects) => {
                     let told = match output {
                         Output::Text => text::objects(&choices, objects),
-                        Output::Json => json::objects(&choices, objects),
+                        Output::Json | Output::Yaml => output.written(json::objects(&choices, objects)),
                     };
                     (told, objects.iter().all(|object| object.is_covered(&choices)))
                 }
                 Answer::Cluster(gaps) => {
                     let told = match output {
                         Output::Text => text::cluster(&choices, gaps),
-                        Output::Json => json::cluster(&choices, gaps, &missing),
+                        Output::Json | Output::Yaml => {
+                            output.written(json::cluster(&choices, gaps, &missing))
+                        }
                     };
                     (told, gaps.is_covered())
                 }
@@ -88,7 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn answer(args: Args) -> anyhow::Result<(Vec<Choice>, Vec<String>, Answer)> {
     let Args { arguments, all, objects: file, ignore_namespace, cluster, output: _ } = args;
-    let ClusterFlags { namespace, kubeconfig } = cluster;
+    let ClusterFlags { namespace, access } = cluster;
     let (paths, names) = sort(&arguments)?;
     if all && !names.is_empty() {
         bail!("--all looks at the whole cluster: name no object beside it");
@@ -96,7 +98,7 @@ fn answer(args: Args) -> anyhow::Result<(Vec<Choice>, Vec<String>, Answer)> {
     let choices = choices(&paths, namespace)?;
     let Inventory { discovery, objects, missing } = match &file {
         Some(file) => file::read(file)?,
-        None => of_cluster(kubeconfig.as_deref())?,
+        None => of_cluster(&access)?,
     };
     if names.is_empty() {
         let gaps = coverage::gaps(&choices, &discovery, &objects)?;
@@ -143,12 +145,12 @@ fn choices(paths: &[PathBuf], namespace: String) -> anyhow::Result<Vec<Choice>> 
     coverage::choices(&compile::compile(&set, &target)).context("reading what the policies compile to")
 }
 
-fn of_cluster(kubeconfig: Option<&Path>) -> anyhow::Result<Inventory> {
+fn of_cluster(access: &Access) -> anyhow::Result<Inventory> {
     // Fails only where a provider is installed already, which then is this one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = app::connect(kubeconfig).await?;
+        let client = app::connect(access).await?;
         Ok(inventory::read(&Cluster::new(client)).await?)
     })
 }

@@ -13,7 +13,7 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use serde_json::Value;
 
-use super::flags::ClusterFlags;
+use super::flags::{Access, ClusterFlags};
 use super::policies;
 use crate::app;
 
@@ -33,8 +33,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Fails only where a provider is installed already, which then is this one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let Args { cluster: ClusterFlags { namespace, kubeconfig }, output_dir } = args;
-    let written = runtime.block_on(existing(kubeconfig.as_deref(), &namespace)).and_then(|existing| {
+    let Args { cluster: ClusterFlags { namespace, access }, output_dir } = args;
+    let written = runtime.block_on(existing(&access, &namespace)).and_then(|existing| {
         let target = Target { namespace, source: "policies".to_owned(), cluster_name: None };
         let imported = import(&existing, &target);
         write(&imported, output_dir.as_deref())?;
@@ -54,8 +54,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn existing(kubeconfig: Option<&Path>, namespace: &str) -> anyhow::Result<Existing> {
-    let client = app::connect(kubeconfig).await?;
+async fn existing(access: &Access, namespace: &str) -> anyhow::Result<Existing> {
+    let client = app::connect(access).await?;
     Ok(Existing {
         storage_locations: all::<BackupStorageLocation>(&client, namespace).await?,
         snapshot_locations: all::<VolumeSnapshotLocation>(&client, namespace).await?,

@@ -54,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(outcome) => {
             policies::print(&match output {
                 Output::Text => text(&outcome),
-                Output::Json => json_text(&outcome),
+                Output::Json | Output::Yaml => output.written(json_text(&outcome)),
             })?;
             for failure in &outcome.failures {
                 eprintln!("error: {:#}", Chained(failure));
@@ -69,8 +69,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn carry_out(args: Args) -> anyhow::Result<Outcome> {
-    let Args { cluster: ClusterFlags { namespace, kubeconfig }, yes, output: _ } = args;
-    let client = app::connect(kubeconfig.as_deref()).await?;
+    let Args { cluster: ClusterFlags { namespace, access }, yes, output: _ } = args;
+    let client = app::connect(&access).await?;
     let clock = clock::system();
     let leader = leader::leader(client.clone(), &namespace, &clock).await?;
     if let Some(leader) = leader.as_ref().filter(|_| yes) {

@@ -61,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runs = next_runs(&set, &target, from, count);
     policies::print(&match output {
         Output::Text => text(&runs),
-        Output::Json => json_text(&runs),
+        Output::Json | Output::Yaml => output.written(json_text(&runs)),
     })?;
     Ok(policies::CLEAN)
 }

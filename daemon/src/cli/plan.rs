@@ -74,7 +74,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(sources) => {
             policies::print(&match output {
                 Output::Text => text(&sources),
-                Output::Json => json_text(&sources),
+                Output::Json | Output::Yaml => output.written(json_text(&sources)),
             })?;
             // What stays as it is, is told and is no change.
             let changes = |change: &Change| !matches!(change.what, What::Leave(_));
@@ -94,7 +94,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
     let Args {
         policies,
-        cluster: ClusterFlags { namespace, kubeconfig },
+        cluster: ClusterFlags { namespace, access },
         cluster_name,
         mode,
         hooks,
@@ -120,7 +120,7 @@ async fn changes(args: Args) -> anyhow::Result<BTreeMap<String, Planned>> {
         })?;
         sets.push((name, set));
     }
-    let client = app::connect(kubeconfig.as_deref()).await?;
+    let client = app::connect(&access).await?;
     let place = Place { client: &client, namespace: &namespace };
     let places = Places {
         client: client.clone(),

@@ -48,7 +48,7 @@ struct Line<'a> {
 /// Exits with 0 when it could tell, 1 for policies that have problems, 2 when backups or policies could not be read.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { paths, at, backups, cluster_name, cluster, output } = args;
-    let ClusterFlags { namespace, kubeconfig } = cluster;
+    let ClusterFlags { namespace, access } = cluster;
     let at = at.unwrap_or_else(|| clock::system()());
     let rules = match of_policies(&paths, &namespace) {
         Ok(rules) => rules,
@@ -56,7 +56,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let read = match &backups {
         Some(file) => source::file(file, cluster_name.as_deref().map(Cluster::named)),
-        None => source::cluster(kubeconfig.as_deref(), &namespace, cluster_name.as_deref()),
+        None => source::cluster(&access, &namespace, cluster_name.as_deref()),
     };
     let mut objects = match read {
         Ok(objects) => objects,
@@ -68,7 +68,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let lines = judged(&objects, at);
     policies::print(&match output {
         Output::Text => print::text(&lines, at),
-        Output::Json => print::json(&lines, at),
+        Output::Json | Output::Yaml => output.written(print::json(&lines, at)),
     })?;
     Ok(policies::CLEAN)
 }

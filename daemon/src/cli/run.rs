@@ -180,7 +180,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn options(args: Args) -> anyhow::Result<app::Options> {
     let Args {
-        cluster: ClusterFlags { namespace, kubeconfig },
+        cluster: ClusterFlags { namespace, access },
         cluster_name,
         instance,
         velero_wait,
@@ -228,7 +228,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         cluster_name,
         instance,
         velero_wait,
-        kubeconfig,
+        access,
         policies: Given {
             directories: policies,
             config_maps: policy_configmap,

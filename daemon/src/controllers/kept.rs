@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{
     Backup, BackupPhase, BackupStorageLocation, BackupSummary, DeleteBackupRequest, DownloadRequest,
     PodVolumeBackup, Restore, Schedule, ServerStatusRequest,
@@ -76,6 +77,7 @@ kept_as_they_are! {
     DeleteBackupRequest
     DownloadRequest
     PodVolumeBackup
+    PolicySet
     Restore
     Schedule
     ServerStatusRequest

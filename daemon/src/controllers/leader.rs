@@ -4,6 +4,7 @@
 //! leader that can't renew gives up well before a follower may take over, and then the process ends: whatever it still
 //! had under way ends with it. A replica is ready whether it leads or stands by.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -40,6 +41,8 @@ pub struct Candidate {
     pub namespace: String,
     /// No other live process has this name; the next process in the same pod has it again.
     pub instance: String,
+    /// What the Lease tells about who holds it, as annotations.
+    pub about: BTreeMap<String, String>,
     pub clock: Clock,
 }
 
@@ -65,7 +68,11 @@ pub enum Before {
 impl Candidate {
     /// Returns when this replica leads. `standing_by` is told who leads meanwhile, each time it is another.
     pub async fn lead(self, mut standing_by: impl FnMut(&str)) -> Leadership {
-        let leases = Leases { api: Api::namespaced(self.client, &self.namespace), instance: self.instance };
+        let leases = Leases {
+            api: Api::namespaced(self.client, &self.namespace),
+            instance: self.instance,
+            about: self.about,
+        };
         let mut seen = Seen::default();
         let mut told = None;
         loop {
@@ -106,7 +113,8 @@ impl Candidate {
 
 /// Who leads, if anybody does. Where a leader has ended without a word, that takes as long as its lease.
 pub async fn leader(client: Client, namespace: &str, clock: &Clock) -> Result<Option<String>, Error> {
-    let leases = Leases { api: Api::namespaced(client, namespace), instance: String::new() };
+    let leases =
+        Leases { api: Api::namespaced(client, namespace), instance: String::new(), about: BTreeMap::new() };
     let mut seen = Seen::default();
     let mut first: Option<String> = None;
     loop {

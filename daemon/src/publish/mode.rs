@@ -10,3 +10,14 @@ pub enum Mode {
     /// Write nothing but PolicySets, which tell what would be published.
     Observe,
 }
+
+impl Mode {
+    /// As the flag has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Full => "full",
+            Mode::Policy => "policy",
+            Mode::Observe => "observe",
+        }
+    }
+}

@@ -130,6 +130,7 @@ pub struct BackupSummary {
     expiration: Option<DateTime<Utc>>,
     items_backed_up: i64,
     total_items: i64,
+    warnings: i64,
     errors: i64,
     marks: Box<[(Mark, Box<str>)]>,
 }
@@ -148,6 +149,7 @@ impl BackupSummary {
             expiration: backup.expiration(),
             items_backed_up: backup.items_backed_up(),
             total_items: backup.status.progress.map_or(0, |progress| progress.total_items),
+            warnings: backup.status.warnings,
             errors: backup.status.errors,
             marks: marks.collect(),
         }
@@ -172,6 +174,10 @@ impl BackupSummary {
 
     pub fn total_items(&self) -> i64 {
         self.total_items
+    }
+
+    pub fn warnings(&self) -> i64 {
+        self.warnings
     }
 
     pub fn errors(&self) -> i64 {

@@ -13,6 +13,7 @@ mod home;
 mod killed;
 mod locations;
 mod migration;
+mod people;
 mod proxy;
 mod queue;
 mod restart;

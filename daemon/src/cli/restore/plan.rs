@@ -1,20 +1,18 @@
 //! `holdfast restore plan`: what a restore would do to a cluster.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use holdfast_policy::velero;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::ListParams;
 use kube::{Api, Client};
-use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::print;
+use super::spec::{Source, SpecArgs, read};
 use crate::cli::flags::{ClusterFlags, Output};
 use crate::cli::policies;
 use crate::cluster::Cluster;
@@ -46,41 +44,6 @@ pub(super) struct Args {
     output: Output,
 }
 
-/// The fields of a Restore's spec, under the names that the `velero` command has for them.
-#[derive(Debug, clap::Args)]
-#[group(conflicts_with = "file", multiple = true)]
-struct SpecArgs {
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    include_namespaces: Vec<String>,
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    exclude_namespaces: Vec<String>,
-    #[arg(long, value_name = "RESOURCES", value_delimiter = ',')]
-    include_resources: Vec<String>,
-    #[arg(long, value_name = "RESOURCES", value_delimiter = ',')]
-    exclude_resources: Vec<String>,
-    #[arg(long, value_name = "OLD:NEW,…", value_delimiter = ',', value_parser = pair(':'))]
-    namespace_mappings: Vec<(String, String)>,
-    /// Only objects with these labels.
-    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = pair('='))]
-    selector: Vec<(String, String)>,
-    #[arg(long)]
-    include_cluster_resources: Option<bool>,
-    #[arg(long, value_name = "none|update")]
-    existing_resource_policy: Option<String>,
-    #[arg(long)]
-    preserve_nodeports: bool,
-    #[arg(long, value_name = "CONFIGMAP")]
-    resource_modifier_configmap: Option<String>,
-}
-
-fn pair(separator: char) -> impl Fn(&str) -> Result<(String, String), String> + Clone {
-    move |text: &str| {
-        let parts = text.split_once(separator).filter(|(key, value)| !key.is_empty() && !value.is_empty());
-        let (key, value) = parts.ok_or_else(|| format!("write it as A{separator}B"))?;
-        Ok((key.to_owned(), value.to_owned()))
-    }
-}
-
 /// Exits with 0 when nothing would change, 1 when something would, 2 when that could not be found out.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Fails only where a provider is installed already, which then is this one.
@@ -92,7 +55,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(preview) => {
             policies::print(&match output {
                 Output::Text => print::text(&preview),
-                Output::Json => print::json_text(&preview),
+                Output::Json | Output::Yaml => output.written(print::json_text(&preview)),
             })?;
             Ok(match print::changes(&preview) {
                 true => ExitCode::from(policies::PROBLEMS),
@@ -104,13 +67,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn planned(args: Args) -> anyhow::Result<Preview> {
     let Args { backup, file, spec, server_side, cluster, output: _ } = args;
-    let ClusterFlags { namespace, kubeconfig } = cluster;
+    let ClusterFlags { namespace, access } = cluster;
     let mut restore = match file {
         Some(path) => read(&path)?,
-        None => velero::Restore::new("plan", spec.into_spec(backup)?),
+        None => velero::Restore::new("plan", spec.into_spec(Source { backup, schedule: None })?),
     };
     restore.metadata.namespace = Some(namespace.clone());
-    let client = app::connect(kubeconfig.as_deref()).await?;
+    let client = app::connect(&access).await?;
     let home = Home { client: &client, namespace: &namespace };
     let (backup, location) = home.validate(&mut restore).await?;
     let store = Stores::new(&client, &namespace).open(&location).await;
@@ -127,47 +90,6 @@ async fn planned(args: Args) -> anyhow::Result<Preview> {
     };
     let depth = if server_side { Depth::Server } else { Depth::Plan };
     preview(run, depth).await.context("planning the restore")
-}
-
-fn read(path: &std::path::Path) -> anyhow::Result<velero::Restore> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_yaml::from_str(&text).with_context(|| format!("{} is no Restore", path.display()))
-}
-
-impl SpecArgs {
-    fn into_spec(self, backup: Option<String>) -> anyhow::Result<velero::RestoreSpec> {
-        let Self {
-            include_namespaces,
-            exclude_namespaces,
-            include_resources,
-            exclude_resources,
-            namespace_mappings,
-            selector,
-            include_cluster_resources,
-            existing_resource_policy,
-            preserve_nodeports,
-            resource_modifier_configmap,
-        } = self;
-        let modifier = resource_modifier_configmap
-            .map(|name| serde_json::from_value(json!({"kind": "ConfigMap", "name": name})))
-            .transpose()?;
-        let labels: BTreeMap<String, String> = selector.into_iter().collect();
-        Ok(velero::RestoreSpec {
-            backup_name: backup,
-            included_namespaces: include_namespaces,
-            excluded_namespaces: exclude_namespaces,
-            included_resources: include_resources,
-            excluded_resources: exclude_resources,
-            namespace_mapping: namespace_mappings.into_iter().collect(),
-            label_selector: (!labels.is_empty())
-                .then_some(LabelSelector { match_labels: Some(labels), match_expressions: None }),
-            include_cluster_resources,
-            existing_resource_policy,
-            preserve_node_ports: preserve_nodeports.then_some(true),
-            resource_modifier: modifier,
-            ..velero::RestoreSpec::default()
-        })
-    }
 }
 
 /// Where the resources of velero.io are.

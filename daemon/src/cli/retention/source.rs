@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::app;
+use crate::cli::flags::Access;
 use crate::controllers::watched::Record;
 
 /// Larger files are refused: so many backups are read from the cluster.
@@ -76,7 +77,7 @@ fn flatten(value: Value) -> Vec<Value> {
 }
 
 pub(super) fn cluster(
-    kubeconfig: Option<&Path>,
+    access: &Access,
     namespace: &str,
     cluster_name: Option<&str>,
 ) -> anyhow::Result<Objects> {
@@ -84,7 +85,7 @@ pub(super) fn cluster(
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = app::connect(kubeconfig).await?;
+        let client = app::connect(access).await?;
         Ok(Objects {
             backups: all(&client, namespace).await?,
             schedules: all(&client, namespace).await?,

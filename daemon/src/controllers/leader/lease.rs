@@ -1,5 +1,6 @@
 //! The Lease on the API server. Every write names the version it was decided on, so that of two replicas one succeeds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -30,6 +31,7 @@ pub enum Error {
 pub(super) struct Leases {
     pub(super) api: Api<Lease>,
     pub(super) instance: String,
+    pub(super) about: BTreeMap<String, String>,
 }
 
 /// A lease as it was read.
@@ -71,6 +73,7 @@ impl Leases {
     ) -> Result<Option<Held>, Error> {
         let mut lease = found.map(|found| found.lease).unwrap_or_default();
         lease.metadata.name = Some(NAME.to_owned());
+        lease.metadata.annotations.get_or_insert_default().extend(self.about.clone());
         lease.spec = Some(self.spec(epoch, now, now));
         match self.write(&lease).await {
             Ok(lease) => Ok(Some(Held { epoch, server_time: server_time(&lease), lease })),
@@ -101,7 +104,11 @@ impl Leases {
                 return Ok(Renewal::Taken { by: found.record.holder.unwrap_or_else(|| "nobody".to_owned()) });
             }
             None => {
-                let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
+                let metadata = ObjectMeta {
+                    name: Some(NAME.to_owned()),
+                    annotations: Some(self.about.clone()),
+                    ..ObjectMeta::default()
+                };
                 held.lease = Lease { metadata, spec: Some(spec) };
             }
         }
