@@ -21,7 +21,7 @@ use crate::cli::version;
 use crate::clock::Clock;
 use crate::controllers::OnRestart;
 use crate::controllers::foreign_server::{self, Lookout};
-use crate::controllers::leader::{Candidate, Leadership};
+use crate::controllers::leader::{self, Candidate, Leadership};
 use crate::controllers::schedule::FirstRun;
 use crate::controllers::switches::{Purpose, Switches};
 use crate::downloads::Links;
@@ -117,6 +117,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let candidate = Candidate {
         client: client.clone(),
         namespace: options.namespace.clone(),
+        lease: leader::NAME.to_owned(),
         instance: options.instance.clone().unwrap_or_else(unique_instance),
         about: BTreeMap::from([
             (MODE.to_owned(), options.mode.name().to_owned()),
@@ -249,12 +250,12 @@ async fn require_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
 }
 
 /// A name that no other process has, for one that was given none.
-fn unique_instance() -> String {
+pub fn unique_instance() -> String {
     let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty());
     format!("{}_{}", host.as_deref().unwrap_or("holdfast"), uuid::Uuid::new_v4())
 }
 
-fn stop_at_signals() -> anyhow::Result<CancellationToken> {
+pub fn stop_at_signals() -> anyhow::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let stop = CancellationToken::new();

@@ -18,13 +18,16 @@ pub mod flags;
 pub mod follow;
 pub mod get;
 pub mod import;
+pub mod keys;
 pub mod leave;
 pub mod logs;
 pub mod next;
+pub mod node_agent;
 pub mod plan;
 pub mod policies;
 pub mod render;
 pub mod restore;
+pub mod restore_wait;
 pub mod retention;
 pub mod run;
 pub mod schema;
@@ -88,6 +91,12 @@ pub enum Command {
     Retention(retention::Args),
     /// Let this cluster look after the backups of a location that name no cluster; told first, done with --yes.
     Adopt(adopt::Args),
+    /// Move the files of the volumes of one node's pods, as PodVolumeBackups and PodVolumeRestores ask for.
+    NodeAgent(node_agent::Args),
+    /// Wait, in an init container of a restored pod, until its volumes are complete.
+    RestoreWait(restore_wait::Args),
+    /// Look after the keys of volume data.
+    Keys(keys::Args),
     /// Print the JSON Schema of policy files.
     Schema(schema::Args),
     /// Print a script by which a shell completes commands and flags.
@@ -138,6 +147,9 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Restore(args) => restore::run(args),
         Command::Retention(args) => retention::run(args),
         Command::Adopt(args) => adopt::run(args),
+        Command::NodeAgent(args) => node_agent::run(args),
+        Command::RestoreWait(args) => restore_wait::run(args),
+        Command::Keys(args) => keys::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Completion(args) => completion::run(args),
         Command::Version(args) => version::run(args),

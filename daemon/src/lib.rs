@@ -12,6 +12,7 @@ pub mod engine;
 pub mod hooks;
 pub mod intake;
 pub mod metrics;
+pub mod node_agent;
 pub mod overview;
 pub mod publish;
 pub mod repository;

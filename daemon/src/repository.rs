@@ -13,6 +13,7 @@ mod path;
 mod progress;
 mod prune;
 mod restore;
+pub mod secret;
 mod source;
 mod tags;
 mod verify;

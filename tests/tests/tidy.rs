@@ -15,7 +15,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hooks", &["clock", "cluster"]),
     ("actions", &["clock", "store", "archive", "cluster", "hooks"]),
     ("engine", &["clock", "store", "archive", "cluster", "hooks", "actions", "repository"]),
-    ("controllers", &["clock", "store", "archive", "cluster", "hooks", "actions", "engine", "downloads"]),
+    (
+        "controllers",
+        &["clock", "store", "archive", "cluster", "hooks", "actions", "engine", "downloads", "repository"],
+    ),
+    ("node_agent", &["clock", "store", "engine", "repository", "controllers"]),
     ("publish", &["clock", "store", "archive", "cluster"]),
     ("metrics", &["clock", "controllers"]),
     ("overview", &["clock", "controllers", "intake"]),

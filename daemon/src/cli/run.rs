@@ -143,13 +143,13 @@ enum OnRestartArg {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     Text,
     Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogLevel {
+pub(super) enum LogLevel {
     Trace,
     Debug,
     Info,
@@ -288,7 +288,7 @@ fn positive_or(period: GoDuration, seconds: i64) -> GoDuration {
     if period.is_zero() || period.is_negative() { GoDuration::from_secs(seconds) } else { period }
 }
 
-fn start_log(format: LogFormat, level: LogLevel) -> anyhow::Result<()> {
+pub(super) fn start_log(format: LogFormat, level: LogLevel) -> anyhow::Result<()> {
     let directive = match level {
         LogLevel::Trace => "trace",
         LogLevel::Debug => "debug",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{
     Backup, BackupPhase, BackupStorageLocation, BackupSummary, DeleteBackupRequest, DownloadRequest,
-    PodVolumeBackup, Restore, Schedule, ServerStatusRequest,
+    PodVolumeBackup, PodVolumeRestore, Restore, Schedule, ServerStatusRequest,
 };
 use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
@@ -77,6 +77,7 @@ kept_as_they_are! {
     DeleteBackupRequest
     DownloadRequest
     PodVolumeBackup
+    PodVolumeRestore
     PolicySet
     Restore
     Schedule

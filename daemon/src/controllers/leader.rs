@@ -1,6 +1,6 @@
 //! Leader election: of several replicas one works, and another takes over when it is gone.
 //!
-//! Takes the Lease `holdfast` in the daemon's namespace, gives a [`Leadership`] with the claim that its runs carry. A
+//! Takes a Lease in the daemon's namespace (`holdfast` for the daemon, one per node for node agents), gives a [`Leadership`] with the claim that its runs carry. A
 //! leader that can't renew gives up well before a follower may take over, and then the process ends: whatever it still
 //! had under way ends with it. A replica is ready whether it leads or stands by.
 
@@ -39,6 +39,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Candidate {
     pub client: Client,
     pub namespace: String,
+    /// What is led: the name of the Lease.
+    pub lease: String,
     /// No other live process has this name; the next process in the same pod has it again.
     pub instance: String,
     /// What the Lease tells about who holds it, as annotations.
@@ -70,6 +72,7 @@ impl Candidate {
     pub async fn lead(self, mut standing_by: impl FnMut(&str)) -> Leadership {
         let leases = Leases {
             api: Api::namespaced(self.client, &self.namespace),
+            name: self.lease,
             instance: self.instance,
             about: self.about,
         };
@@ -113,8 +116,12 @@ impl Candidate {
 
 /// Who leads, if anybody does. Where a leader has ended without a word, that takes as long as its lease.
 pub async fn leader(client: Client, namespace: &str, clock: &Clock) -> Result<Option<String>, Error> {
-    let leases =
-        Leases { api: Api::namespaced(client, namespace), instance: String::new(), about: BTreeMap::new() };
+    let leases = Leases {
+        api: Api::namespaced(client, namespace),
+        name: NAME.to_owned(),
+        instance: String::new(),
+        about: BTreeMap::new(),
+    };
     let mut seen = Seen::default();
     let mut first: Option<String> = None;
     loop {

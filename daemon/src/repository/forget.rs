@@ -1,6 +1,6 @@
 //! Snapshots that nobody needs any more.
 
-use rustic_core::repofile::SnapshotId;
+use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
 use super::error::Cause;
 use super::restore::find;
@@ -30,6 +30,19 @@ impl Repository {
             }
             opened.delete_snapshots(&[found.id]).map_err(failed)?;
             Ok(Forgotten::Now)
+        })
+        .await
+    }
+
+    /// Removes all snapshots of this backup and volume: an interrupted attempt may have left one that nobody noted.
+    pub async fn forget_all(&self, tags: &Tags) -> Result<(), Error> {
+        let tags = tags.clone();
+        self.open_with(move |opened| {
+            let failed = |error| Error::Forget(Cause::from(error));
+            let same = |snapshot: &SnapshotFile| tags.missing_in(&snapshot.tags).is_none();
+            let found = opened.get_matching_snapshots(same).map_err(failed)?;
+            let ids: Vec<SnapshotId> = found.iter().map(|snapshot| snapshot.id).collect();
+            opened.delete_snapshots(&ids).map_err(failed)
         })
         .await
     }

@@ -15,6 +15,7 @@ use super::LEASE;
 use super::decide::Record;
 use crate::controllers::watched::FIELD_MANAGER;
 
+/// The daemon's.
 pub const NAME: &str = "holdfast";
 
 /// Shorter than the pause in which a leader has to renew.
@@ -22,14 +23,15 @@ const REQUEST_TIME_OUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot {verb} Lease {NAME}")]
-    Refused { verb: &'static str, source: Box<kube::Error> },
-    #[error("cannot {verb} Lease {NAME}: no answer within {} s", REQUEST_TIME_OUT.as_secs())]
-    NoAnswer { verb: &'static str },
+    #[error("cannot {verb} Lease {lease}")]
+    Refused { verb: &'static str, lease: String, source: Box<kube::Error> },
+    #[error("cannot {verb} Lease {lease}: no answer within {} s", REQUEST_TIME_OUT.as_secs())]
+    NoAnswer { verb: &'static str, lease: String },
 }
 
 pub(super) struct Leases {
     pub(super) api: Api<Lease>,
+    pub(super) name: String,
     pub(super) instance: String,
     pub(super) about: BTreeMap<String, String>,
 }
@@ -56,7 +58,7 @@ pub(super) enum Renewal {
 
 impl Leases {
     pub(super) async fn read(&self) -> Result<Option<Found>, Error> {
-        let found = answer("read", self.api.get_opt(NAME)).await?;
+        let found = self.answer("read", self.api.get_opt(&self.name)).await?;
         Ok(found.map(|lease| Found {
             record: record(&lease),
             version: lease.metadata.resource_version.clone().unwrap_or_default(),
@@ -72,7 +74,7 @@ impl Leases {
         now: DateTime<Utc>,
     ) -> Result<Option<Held>, Error> {
         let mut lease = found.map(|found| found.lease).unwrap_or_default();
-        lease.metadata.name = Some(NAME.to_owned());
+        lease.metadata.name = Some(self.name.clone());
         lease.metadata.annotations.get_or_insert_default().extend(self.about.clone());
         lease.spec = Some(self.spec(epoch, now, now));
         match self.write(&lease).await {
@@ -105,7 +107,7 @@ impl Leases {
             }
             None => {
                 let metadata = ObjectMeta {
-                    name: Some(NAME.to_owned()),
+                    name: Some(self.name.clone()),
                     annotations: Some(self.about.clone()),
                     ..ObjectMeta::default()
                 };
@@ -144,35 +146,37 @@ impl Leases {
         }
     }
 
+    async fn answer<T>(
+        &self,
+        verb: &'static str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Error> {
+        let lease = || self.name.clone();
+        match tokio::time::timeout(REQUEST_TIME_OUT, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => Err(Error::Refused { verb, lease: lease(), source: Box::new(source) }),
+            Err(_) => Err(Error::NoAnswer { verb, lease: lease() }),
+        }
+    }
+
     async fn write(&self, lease: &Lease) -> Result<Lease, Error> {
         let parameters =
             PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         if lease.metadata.resource_version.is_none() {
-            answer("create", self.api.create(&parameters, lease)).await
+            self.answer("create", self.api.create(&parameters, lease)).await
         } else {
-            answer("replace", self.api.replace(NAME, &parameters, lease)).await
+            self.answer("replace", self.api.replace(&self.name, &parameters, lease)).await
         }
-    }
-}
-
-async fn answer<T>(
-    verb: &'static str,
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(REQUEST_TIME_OUT, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(Error::Refused { verb, source: Box::new(source) }),
-        Err(_) => Err(Error::NoAnswer { verb }),
     }
 }
 
 fn status(error: &Error) -> Option<u16> {
     match error {
-        Error::Refused { verb: _, source } => match source.as_ref() {
+        Error::Refused { verb: _, lease: _, source } => match source.as_ref() {
             kube::Error::Api(status) => Some(status.code),
             _ => None,
         },
-        Error::NoAnswer { verb: _ } => None,
+        Error::NoAnswer { verb: _, lease: _ } => None,
     }
 }
 
