@@ -4,6 +4,7 @@
 //! are interrupted and stay claimed, so that the next start takes them up again.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use holdfast_policy::annotations::{MODE, VERSION};
@@ -30,12 +31,14 @@ use crate::engine::restore::Timeouts;
 use crate::intake;
 use crate::intake::origin::Given;
 use crate::publish::mode::Mode;
+use crate::web::Page;
 
 pub mod cluster_name;
 mod controllers;
 pub mod crds;
 mod downloads;
 pub mod listen;
+mod page;
 mod parts;
 mod records;
 mod stall;
@@ -59,6 +62,9 @@ pub struct Options {
     pub crds: crds::Absent,
     pub metrics_address: ListenAddress,
     pub download_address: ListenAddress,
+    pub web_address: ListenAddress,
+    /// Where the token is that those who look at the page must show.
+    pub web_token_file: Option<PathBuf>,
     pub purpose: Purpose,
     pub switches: Switches,
     pub concurrent_backups: usize,
@@ -104,11 +110,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let served = health.clone();
         parts.start(async move { Ok(listen::serve(listener, served).await?) });
     }
+    let page = page::start(&client, &options, &health, &mut parts).await?;
     let links = match options.mode {
         Mode::Full => downloads::start(&client, &options, &mut parts).await?,
         Mode::Policy | Mode::Observe => None,
     };
     if options.mode == Mode::Observe {
+        if let Some(page) = &page {
+            page::show_alone(page, &client, &options.namespace, &mut parts);
+        }
         start_intake(&client, &options, watch_channel::channel(None).1, &mut parts);
         health.ready(options.purpose);
         tracing::info!("controllers started");
@@ -132,7 +142,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let Some(leadership) = stop.run_until_cancelled(leading).await else {
         return parts.until_stopped(std::future::pending()).await;
     };
-    let start = Start { client: &client, options: &options, this: &cluster, health: &health, links, kinds };
+    let start =
+        Start { client: &client, options: &options, this: &cluster, health: &health, links, page, kinds };
     let started = tokio::select! {
         started = start.everything(&leadership, &mut parts) => started,
         // Told by `until_stopped`.
@@ -158,12 +169,13 @@ struct Start<'a> {
     this: &'a ownership::Cluster,
     health: &'a Health,
     links: Option<Links>,
+    page: Option<Page>,
     kinds: foreign_server::Kinds,
 }
 
 impl Start<'_> {
     async fn everything(&self, leadership: &Leadership, parts: &mut Parts) -> anyhow::Result<()> {
-        let Start { client, options, this: _, health, links: _, kinds } = *self;
+        let Start { client, options, this: _, health, links: _, ref page, kinds } = *self;
         if options.mode == Mode::Full {
             let patience = options.velero_wait.as_std().unwrap_or_default();
             let patience = foreign_server::patience(patience, leadership.before, kinds);
@@ -176,6 +188,9 @@ impl Start<'_> {
         }
         let (foreign_server, told_of_server) = watch_channel::channel(None);
         start_intake(client, options, told_of_server, parts);
+        if let (Mode::Policy, Some(page)) = (options.mode, page) {
+            page::show_alone(page, client, &options.namespace, parts);
+        }
         if options.mode == Mode::Full {
             let lookout = Lookout::new(leadership.since);
             let stall = stall::at_foreign_write(

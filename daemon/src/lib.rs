@@ -17,3 +17,4 @@ pub mod overview;
 pub mod publish;
 pub mod repository;
 pub mod store;
+pub mod web;

@@ -13,14 +13,16 @@ use holdfast_policy::velero::{
 };
 use serde::Serialize;
 
-pub mod attention;
-pub mod calendar;
+mod attention;
+mod calendar;
 mod locations;
 mod policies;
 mod runs;
 mod schedules;
+pub mod words;
 
 pub use attention::{Attention, attention};
+pub use calendar::{Day, calendar};
 pub use locations::Location;
 pub use policies::{Problem, Source};
 pub use runs::{BackupLine, Deletions, RestoreLine, Run, RunKind, has_ended, restore_has_ended};

@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &["clock", "store", "archive", "cluster"]),
     ("metrics", &["clock", "controllers"]),
     ("overview", &["clock", "controllers", "intake"]),
+    ("web", &["clock", "cluster", "engine", "controllers", "overview"]),
     ("intake", &["*"]),
     ("cli", &["*"]),
     ("app", &["*"]),

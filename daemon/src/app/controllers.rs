@@ -1,8 +1,8 @@
 //! A controller per kind: what each is given of the options and of what is watched, and which of them run.
 
-use super::Start;
 use super::parts::Parts;
 use super::records::Records;
+use super::{Start, page};
 use crate::actions;
 use crate::cli::version;
 use crate::cluster::Cluster;
@@ -20,13 +20,16 @@ use crate::metrics::{Exposition, Figures};
 
 /// Starts a controller per kind, once what there is at the start is known.
 pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, parts: &mut Parts) {
-    let Start { client, options, this, health, ref links, kinds: _ } = *start;
+    let Start { client, options, this, health, ref links, ref page, kinds: _ } = *start;
     let namespace = &options.namespace;
     let figures = Figures::default();
     let records = Records::watch(client, namespace, lookout, &figures, parts);
     tokio::select! {
         () = records.filled() => (),
         () = parts.stop_controllers.cancelled() => return,
+    }
+    if let Some(page) = page {
+        page::show(page, &records, client, namespace, parts);
     }
     let Records {
         locations,

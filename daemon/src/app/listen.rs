@@ -127,6 +127,20 @@ impl Health {
         self.now(Readiness::Stopping);
     }
 
+    /// What probes are told, and whether it is good.
+    pub fn words(&self) -> (StatusCode, String) {
+        match self.readiness() {
+            Readiness::Starting => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the controllers have not started".to_owned())
+            }
+            Readiness::StandingBy { holder } => (StatusCode::OK, format!("ok: standing by for {holder}")),
+            Readiness::Stalled { why } => (StatusCode::SERVICE_UNAVAILABLE, why),
+            Readiness::Ready(Purpose::BackupAndRestore) => (StatusCode::OK, "ok".to_owned()),
+            Readiness::Ready(Purpose::RestoreOnly) => (StatusCode::OK, "ok: restore-only".to_owned()),
+            Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping".to_owned()),
+        }
+    }
+
     fn now(&self, readiness: Readiness) {
         *lock(&self.0.readiness) = readiness;
     }
@@ -211,16 +225,7 @@ pub async fn serve(listener: TcpListener, health: Health) -> Result<(), Error> {
 }
 
 async fn ready(State(health): State<Health>) -> Response {
-    match health.readiness() {
-        Readiness::Starting => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the controllers have not started").into_response()
-        }
-        Readiness::StandingBy { holder } => format!("ok: standing by for {holder}").into_response(),
-        Readiness::Stalled { why } => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
-        Readiness::Ready(Purpose::BackupAndRestore) => "ok".into_response(),
-        Readiness::Ready(Purpose::RestoreOnly) => "ok: restore-only".into_response(),
-        Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response(),
-    }
+    health.words().into_response()
 }
 
 async fn metrics(State(health): State<Health>) -> Response {

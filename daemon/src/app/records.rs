@@ -73,7 +73,7 @@ impl Records {
     }
 }
 
-fn watch<K: Record>(
+pub(super) fn watch<K: Record>(
     client: &Client,
     namespace: &str,
     observers: Vec<Arc<dyn Observer<K>>>,

@@ -65,6 +65,12 @@ pub struct Args {
     /// location's publicUrl, or else with this address.
     #[arg(long, default_value = "127.0.0.1:0")]
     download_address: ListenAddress,
+    /// Where a page that tells how everything fares is served: HOST:PORT, :PORT or none.
+    #[arg(long, default_value = "none")]
+    web_address: ListenAddress,
+    /// A file with the token that those who look at the page must show, as a bearer's or as a password.
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_WEB_TOKEN_FILE")]
+    web_token_file: Option<PathBuf>,
     /// Only bring back: no backups, schedules, expiry and deletion.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     restore_only: bool,
@@ -193,6 +199,8 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         install_crds,
         metrics_address,
         download_address,
+        web_address,
+        web_token_file,
         restore_only,
         disable_controllers,
         concurrent_backups,
@@ -240,6 +248,8 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         crds: if install_crds { app::crds::Absent::Create } else { app::crds::Absent::Refuse },
         metrics_address,
         download_address,
+        web_address,
+        web_token_file,
         purpose,
         switches: Switches::new(&disable_controllers, purpose).context("--disable-controllers")?,
         concurrent_backups: concurrent_backups as usize,

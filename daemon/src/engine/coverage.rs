@@ -4,6 +4,7 @@
 //! This is about objects. Whether the data in a volume is kept is a matter of the policies' `volumes`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use holdfast_policy::compile::Manifest;
 use holdfast_policy::velero::{self, BackupSpec};
@@ -130,6 +131,22 @@ pub fn choices(manifests: &[Manifest]) -> Result<Vec<Choice>, serde_json::Error>
     }
     choices.sort_by(|one, other| one.policy.cmp(&other.policy));
     Ok(choices)
+}
+
+/// The choices of Schedules as they are in a cluster, whoever made them.
+pub fn of_schedules(schedules: &[Arc<velero::Schedule>]) -> Vec<Choice> {
+    let mut choices: Vec<Choice> = Vec::new();
+    for schedule in schedules {
+        let name = schedule.metadata.name.clone().unwrap_or_default();
+        let how = if schedule.spec.paused { How::BySuspendedSchedule } else { How::BySchedule };
+        let filters = filters_of(schedule.spec.template.clone());
+        let made = Made { name: name.clone(), how };
+        match choices.iter_mut().find(|known| known.filters == filters) {
+            Some(known) => known.makes.push(made),
+            None => choices.push(Choice { policy: name, makes: vec![made], filters }),
+        }
+    }
+    choices
 }
 
 fn filters_of(spec: BackupSpec) -> BackupSpec {

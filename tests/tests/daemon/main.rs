@@ -13,6 +13,7 @@ mod home;
 mod killed;
 mod locations;
 mod migration;
+mod page;
 mod people;
 mod proxy;
 mod queue;

@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::{Kind, tones};
 use crate::cli::status::tables::{of_locations, of_schedules, of_sources};
-use crate::cli::table::{Cell, Table, Tone, ago, ahead, bytes};
+use crate::cli::table::{Cell, Table, Tone, ago, ahead};
+use crate::overview::words::bytes;
 use crate::overview::{Facts, overview};
 
 /// The facts are those of the whole namespace, for kinds that are told together with others.
