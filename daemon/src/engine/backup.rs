@@ -27,6 +27,7 @@ mod policy;
 mod prepare;
 mod progress;
 mod upload;
+mod volume_entry;
 mod volume_info;
 mod volume_verdict;
 
@@ -34,6 +35,7 @@ pub use existing::existing_namespaces;
 pub use policy::{PolicySource, PolicySources, ReadError};
 pub use prepare::{Defaults, Environment, KubernetesVersion, Prepared, prepare};
 pub use progress::Progress;
+pub use volume_info::SnapshotCounts;
 
 use collect::Collector;
 use ledger::Ledger;
@@ -64,6 +66,7 @@ pub struct Outcome {
     pub items: u64,
     pub archive: archive::Stats,
     pub hooks: crate::hooks::Counts,
+    pub snapshots: SnapshotCounts,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +184,7 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
         items,
         archive,
         hooks: hooks.tally.counts(),
+        snapshots: volumes.counts(),
     })
 }
 

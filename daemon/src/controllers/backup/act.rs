@@ -10,7 +10,8 @@ use kube::ResourceExt;
 
 use crate::controllers::watched;
 use crate::engine::backup::{
-    Environment, KubernetesVersion, PolicySources, Prepared, ReadError, existing_namespaces, prepare,
+    Environment, KubernetesVersion, PolicySources, Prepared, ReadError, SnapshotCounts, existing_namespaces,
+    prepare,
 };
 
 use super::decide::{Decision, OrphanDecision, Step, is_cancelled};
@@ -167,6 +168,12 @@ async fn finish(
             let crate::hooks::Counts { attempted, failed } = outcome.hooks;
             status.hook_status =
                 Some(velero::HookStatus { hooks_attempted: count(attempted), hooks_failed: count(failed) });
+            let SnapshotCounts { native_attempted, native_completed, csi_attempted, csi_completed } =
+                outcome.snapshots;
+            status.volume_snapshots_attempted = count(native_attempted);
+            status.volume_snapshots_completed = count(native_completed);
+            status.csi_volume_snapshots_attempted = count(csi_attempted);
+            status.csi_volume_snapshots_completed = count(csi_completed);
             controller.backups.patch(backup, &after).await?;
         }
         End::Failed { reason } => {

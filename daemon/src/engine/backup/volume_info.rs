@@ -2,14 +2,16 @@
 //! info file. Without a snapshotter every volume is an entry that says why its data was not taken.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_policy::model::volumes::VolumeActionType;
-use holdfast_policy::velero::BackupSpec;
-use holdfast_policy::velero::labels;
-use serde::{Deserialize, Serialize};
+use holdfast_policy::velero::{self, BackupSpec, labels};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::ledger::Ledger;
+use super::volume_entry::{Entry, PersistentVolumeInfo};
 use super::volume_verdict::PodVerdicts;
 use crate::cluster::Item;
 use crate::engine::run_log::{Message, Place, RunLog};
@@ -51,6 +53,14 @@ struct State {
     /// Claims that some pod was to have read file by file.
     read: BTreeSet<(String, String)>,
     volumes: BTreeMap<String, Volume>,
+    /// By namespace, for namespaces whose snapshots were asked about.
+    read_by_files: BTreeMap<String, Arc<OnceCell<BTreeSet<String>>>>,
+    /// By the volume's name: why a way of keeping it was not taken.
+    passed_over: BTreeMap<(String, Approach), String>,
+    /// Those of volumes that have data somewhere, or were to.
+    kept: Vec<Entry>,
+    lists: Lists,
+    counts: SnapshotCounts,
 }
 
 #[derive(Debug)]
@@ -62,27 +72,36 @@ struct Volume {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// One entry of the file.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Entry {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pvc_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pvc_namespace: Option<String>,
-    pv_name: String,
-    snapshot_data_moved: bool,
-    preserve_local_snapshot: bool,
-    skipped: bool,
-    skipped_reason: String,
-    pv_info: PersistentVolume,
+/// Which way of keeping a volume has passed it over; in the order in which Velero tells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Approach {
+    CsiSnapshot,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PersistentVolume {
-    reclaim_policy: String,
-    labels: Option<BTreeMap<String, String>>,
+impl Approach {
+    fn name(self) -> &'static str {
+        match self {
+            Self::CsiSnapshot => "csiSnapshot",
+        }
+    }
+}
+
+/// Lists that stand in files of their own beside the archive.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    /// Snapshots that a provider's own interface made.
+    pub(super) native: Vec<Value>,
+    pub(super) pod_volume_backups: Vec<velero::PodVolumeBackup>,
+    pub(super) operations: Vec<Value>,
+}
+
+/// How many snapshots were tried and made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotCounts {
+    pub native_attempted: u64,
+    pub native_completed: u64,
+    pub csi_attempted: u64,
+    pub csi_completed: u64,
 }
 
 impl VolumeInfo {
@@ -144,10 +163,32 @@ impl VolumeInfo {
         Ok(())
     }
 
+    /// Whether the spec wants snapshots where nothing says otherwise.
+    pub(super) fn wants_snapshots(&self) -> bool {
+        match self.snapshots {
+            Snapshots::WherePossible => true,
+            Snapshots::Never => false,
+        }
+    }
+
+    /// The claims of a namespace that are read file by file, once they were looked for.
+    pub(super) fn read_by_files(&self, namespace: &str) -> Arc<OnceCell<BTreeSet<String>>> {
+        self.state().read_by_files.entry(namespace.to_owned()).or_default().clone()
+    }
+
+    /// The claims among the volumes of a pod that its annotations, or the spec, want to be read file by file.
+    pub(super) fn claims_chosen_by(&self, pod: &Item) -> Result<Vec<String>, serde_json::Error> {
+        let PodPeek { metadata, spec } = serde_json::from_slice(&pod.json)?;
+        let volumes = spec.volumes.into_iter().filter(PodVolume::can_be_read);
+        let chosen = volumes.filter(|volume| self.files.choose(&metadata.annotations, &volume.name));
+        Ok(chosen.filter_map(|volume| volume.claim_name().map(str::to_owned)).collect())
+    }
+
     /// Reports volumes whose data a policy wants, and which this run has no copy of.
     pub(super) fn report_uncopied(&self, log: &RunLog) {
         let state = self.state();
-        for (name, volume) in &state.volumes {
+        let is_kept = |name: &String| state.kept.iter().any(|entry| entry.pv_name.as_ref() == Some(name));
+        for (name, volume) in state.volumes.iter().filter(|(name, _)| !is_kept(name)) {
             let message = |text: &str| Message::new(text).resource("persistentvolumes").name(name);
             match volume.verdict {
                 Some(VolumeActionType::Snapshot) => log.error(Place::Cluster, message(NO_SNAPSHOT)),
@@ -163,31 +204,68 @@ impl VolumeInfo {
         }
     }
 
-    /// The file's entries, by the volume's name.
+    /// Remembers why a volume is not kept in one of the ways. Without any way, the entry tells all reasons.
+    pub(super) fn pass_over(&self, volume: &str, approach: Approach, reason: &str) {
+        self.state().passed_over.insert((volume.to_owned(), approach), reason.to_owned());
+    }
+
+    /// Remembers a volume that has been kept, or failed to be.
+    pub(super) fn keep(&self, entry: Entry) {
+        self.state().kept.push(entry);
+    }
+
+    /// Adds to the lists beside the archive.
+    pub(super) fn list(&self, add: impl FnOnce(&mut Lists)) {
+        add(&mut self.state().lists);
+    }
+
+    pub(super) fn count(&self, add: impl FnOnce(&mut SnapshotCounts)) {
+        add(&mut self.state().counts);
+    }
+
+    pub(super) fn counts(&self) -> SnapshotCounts {
+        self.state().counts
+    }
+
+    pub(super) fn take_lists(&self) -> Lists {
+        std::mem::take(&mut self.state().lists)
+    }
+
+    /// What is known of a volume that was met.
+    pub(super) fn volume_facts(&self, volume: &str) -> Option<PersistentVolumeInfo> {
+        self.state().volumes.get(volume).map(Volume::info)
+    }
+
+    /// The file's entries: volumes that were skipped, by name, then those that were kept.
     pub(super) fn entries(&self, ledger: &Ledger) -> Vec<Entry> {
         let state = self.state();
-        let entry = |(name, volume): (&String, &Volume)| {
+        let is_kept = |name: &String| state.kept.iter().any(|entry| entry.pv_name.as_ref() == Some(name));
+        let skipped = |(name, volume): (&String, &Volume)| {
             let pod = volume.claim.as_ref().and_then(|claim| state.pods.get(claim));
             let (pvc_namespace, pvc_name) = volume.claim.clone().unzip();
+            let passed_over = |approach| state.passed_over.get(&(name.clone(), approach));
             Entry {
                 pvc_name,
                 pvc_namespace,
-                pv_name: name.clone(),
-                snapshot_data_moved: false,
-                preserve_local_snapshot: false,
+                pv_name: Some(name.clone()),
                 skipped: true,
-                skipped_reason: self.reasons(volume, pod, ledger),
-                pv_info: PersistentVolume {
-                    reclaim_policy: volume.reclaim_policy.clone(),
-                    labels: volume.labels.clone(),
-                },
+                skipped_reason: Some(self.reasons(volume, pod, passed_over(Approach::CsiSnapshot), ledger)),
+                pv_info: Some(volume.info()),
+                ..Entry::default()
             }
         };
-        state.volumes.iter().map(entry).collect()
+        let volumes = state.volumes.iter().filter(|(name, _)| !is_kept(name)).map(skipped);
+        volumes.chain(state.kept.iter().cloned()).collect()
     }
 
     /// Velero's words: readers look for them.
-    fn reasons(&self, volume: &Volume, pod: Option<&String>, ledger: &Ledger) -> String {
+    fn reasons(
+        &self,
+        volume: &Volume,
+        pod: Option<&String>,
+        no_csi_snapshot: Option<&String>,
+        ledger: &Ledger,
+    ) -> String {
         let mut reasons = String::new();
         let has_claim = volume
             .claim
@@ -195,6 +273,9 @@ impl VolumeInfo {
             .is_some_and(|(namespace, name)| ledger.has(CLAIM_KIND, Some(namespace), name));
         if volume.verdict == Some(VolumeActionType::Skip) && has_claim {
             reasons.push_str("any: skipped due to resource policy ;");
+        }
+        if let Some(reason) = no_csi_snapshot {
+            reasons.push_str(&format!("{}: {reason};", Approach::CsiSnapshot.name()));
         }
         if let Some(pod) = pod {
             reasons.push_str(&format!("podvolume: opted out due to annotation in pod {pod};"));
@@ -215,6 +296,12 @@ impl VolumeInfo {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Volume {
+    fn info(&self) -> PersistentVolumeInfo {
+        PersistentVolumeInfo { reclaim_policy: self.reclaim_policy.clone(), labels: self.labels.clone() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the volume policies say of the volumes that a run meets. Takes a pod or a PersistentVolume, reads the claims
 //! and volumes that the conditions look at, gives the action of the first policy that matches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_policy::model::volumes::VolumeActionType;
 use holdfast_policy::resource_policy::Volume;
@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 
 use super::collect::Collector;
 use super::volume_info::PodVolume;
-use crate::cluster::{self, Item};
+use crate::cluster::{self, Item, ListScope, PAGE_SIZE};
 
+const PODS: &str = "pods";
 const CLAIMS: &str = "persistentvolumeclaims";
 const VOLUMES: &str = "persistentvolumes";
 
@@ -22,6 +23,10 @@ pub(super) type PodVerdicts = BTreeMap<String, VolumeActionType>;
 pub(super) enum Error {
     #[error("cannot read {kind} {name}, which the volume policies look at: {source}")]
     Get { kind: &'static str, name: String, source: cluster::Error },
+    #[error(
+        "cannot list the pods of namespace {namespace}, which decide on snapshots of its claims: {source}"
+    )]
+    List { namespace: String, source: cluster::Error },
     #[error("{kind} {name} does not exist, and the volume policies look at it")]
     Missing { kind: &'static str, name: String },
     #[error("volume {volume} has no PersistentVolume yet, and no volume policy matches it")]
@@ -99,6 +104,43 @@ impl Collector<'_> {
             facts = facts.claimed_by(&claim.json)?;
         }
         Ok(self.policy.volume_policy(&facts).map(|policy| policy.action))
+    }
+
+    /// Whether a snapshot of a volume is wanted, by what the policies said of it (`verdict`) or else by the spec and by
+    /// the pods of its claim's namespace, in whatever phase they are (reference: velero-backup.md 6.3).
+    pub(super) async fn wants_snapshot(
+        &self,
+        verdict: Option<VolumeActionType>,
+        claim: Option<&(String, String)>,
+    ) -> Result<bool, Error> {
+        match verdict {
+            Some(VolumeActionType::Snapshot) => return Ok(true),
+            Some(VolumeActionType::Skip | VolumeActionType::FsBackup | VolumeActionType::Custom) => {
+                return Ok(false);
+            }
+            None if !self.volumes.wants_snapshots() => return Ok(false),
+            None => {}
+        }
+        let Some((namespace, claim)) = claim else { return Ok(true) };
+        let read = self.volumes.read_by_files(namespace);
+        let read = read.get_or_try_init(|| self.claims_read_by_files(namespace)).await?;
+        Ok(!read.contains(claim))
+    }
+
+    /// Claims of a namespace that some pod of it is to have read file by file.
+    async fn claims_read_by_files(&self, namespace: &str) -> Result<BTreeSet<String>, Error> {
+        let mut claims = BTreeSet::new();
+        let Some(pods) = self.discovery.by_group_resource(PODS) else { return Ok(claims) };
+        let scope =
+            ListScope { namespace: Some(namespace.to_owned()), label_selector: None, page_size: PAGE_SIZE };
+        let unlisted = |source| Error::List { namespace: namespace.to_owned(), source };
+        let mut pages = self.cluster.list(pods, scope);
+        while let Some(items) = pages.next().await.map_err(unlisted)? {
+            for pod in items {
+                claims.extend(self.volumes.claims_chosen_by(&pod)?);
+            }
+        }
+        Ok(claims)
     }
 
     async fn claimed(
