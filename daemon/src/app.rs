@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use holdfast_policy::annotations::{MODE, VERSION};
 use holdfast_policy::duration::GoDuration;
@@ -27,6 +29,7 @@ use crate::controllers::schedule::FirstRun;
 use crate::controllers::switches::{Purpose, Switches};
 use crate::downloads::Links;
 use crate::engine::RunOptions;
+use crate::engine::node_agents::DataPath;
 use crate::engine::restore::Timeouts;
 use crate::intake;
 use crate::intake::origin::Given;
@@ -80,6 +83,8 @@ pub struct Options {
     pub default_item_operation_timeout: GoDuration,
     pub restore_timeouts: Timeouts,
     pub run_options: RunOptions,
+    pub data_path: DataPath,
+    pub fs_backup_timeout: Duration,
     pub default_backup_storage_location: String,
     pub first_run: FirstRun,
     /// The ConfigMap whose volume policies every backup gets.

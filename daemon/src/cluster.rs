@@ -6,6 +6,7 @@ use bytes::Bytes;
 mod discovery;
 mod item;
 mod list;
+pub mod patience;
 mod request;
 mod resource;
 mod split;

@@ -13,7 +13,6 @@ mod path;
 mod progress;
 mod prune;
 mod restore;
-pub mod secret;
 mod source;
 mod tags;
 mod verify;

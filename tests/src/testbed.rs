@@ -157,6 +157,13 @@ impl Testbed {
             .collect()
     }
 
+    /// What an agent needs to see the volumes of the node's pods: the kubelet's folder of pods, and a process in whose
+    /// mount namespace they are.
+    pub fn pods_of_node(&self) -> Option<(PathBuf, u32)> {
+        let node = self.node.as_deref()?;
+        Some((self.directory().join("node/kubelet/pods"), node.id()))
+    }
+
     /// The ends of the servers' logs.
     pub fn log_tails(&self) -> String {
         let node = self.node.as_deref().map(Node::log_tails).unwrap_or_default();

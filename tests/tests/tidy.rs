@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "controllers",
         &["clock", "store", "archive", "cluster", "hooks", "actions", "engine", "downloads", "repository"],
     ),
-    ("node_agent", &["clock", "store", "engine", "repository", "controllers"]),
+    ("node_agent", &["clock", "store", "cluster", "engine", "repository", "controllers"]),
     ("publish", &["clock", "store", "archive", "cluster"]),
     ("metrics", &["clock", "controllers"]),
     ("overview", &["clock", "controllers", "intake"]),

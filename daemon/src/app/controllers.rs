@@ -16,6 +16,8 @@ use crate::controllers::{
     server_status_request,
 };
 use crate::engine::backup::Defaults;
+use crate::engine::pod_volumes::PodVolumes;
+use crate::engine::repositories::Repositories;
 use crate::metrics::{Exposition, Figures};
 
 /// Starts a controller per kind, once what there is at the start is known.
@@ -66,6 +68,12 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
         clock: options.clock.clone(),
         default_frequency: options.store_validation_frequency,
     };
+    let files = PodVolumes {
+        namespace: namespace.clone(),
+        repositories: Repositories::new(client.clone(), namespace, options.clock.clone()),
+        data_path: options.data_path,
+        timeout: options.fs_backup_timeout,
+    };
     let switches = &options.switches;
     let backup = backup::Controller {
         backups: backups.clone(),
@@ -88,6 +96,7 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
         },
         global_policies: options.global_volume_policies.clone(),
         options: options.run_options,
+        pod_volumes: files.clone(),
     };
     let restore = restore::Controller {
         namespace: namespace.clone(),

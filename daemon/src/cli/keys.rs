@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::flags::ClusterFlags;
 use super::policies;
 use crate::app;
-use crate::repository::secret;
+use crate::engine::repositories::secret;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

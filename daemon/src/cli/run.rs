@@ -18,6 +18,7 @@ use crate::clock;
 use crate::controllers::OnRestart;
 use crate::controllers::schedule::FirstRun;
 use crate::controllers::switches::{Name, Purpose, Switches};
+use crate::engine::node_agents::DataPath;
 use crate::engine::restore::Timeouts;
 use crate::engine::{self, RunOptions};
 use crate::intake::origin::Given;
@@ -126,6 +127,12 @@ pub struct Args {
     /// Whether a backup that does not say moves the data of its snapshots to its location.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     default_snapshot_move_data: bool,
+    /// Who moves the files of pods' volumes.
+    #[arg(long, value_enum, default_value_t = DataPathArg::Holdfast)]
+    data_path: DataPathArg,
+    /// How long reading, or restoring, the files of all pods' volumes of a backup may take.
+    #[arg(long, alias = "pod-volume-operation-timeout", alias = "restic-timeout", default_value = "4h")]
+    fs_backup_timeout: GoDuration,
     /// Features of Velero's to turn on, by their names: with EnableAPIGroupVersions a backup holds every version that the API
     /// server serves of an object, and a restore takes the one that this API server prefers.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -138,6 +145,14 @@ pub struct Args {
     log_level: LogLevel,
     #[command(flatten)]
     velero: VeleroFlags,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DataPathArg {
+    /// `holdfast node-agent`, into repositories that restic reads, too.
+    Holdfast,
+    /// Velero's own node agent, into the kopia repositories that it has made.
+    Velero,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -219,6 +234,8 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         schedule_skip_immediately,
         default_volumes_to_fs_backup,
         default_snapshot_move_data,
+        data_path,
+        fs_backup_timeout,
         features,
         log_format,
         log_level: _,
@@ -268,6 +285,11 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         default_snapshot_move_data,
         restore_timeouts: timeouts(resource_timeout, terminating_resource_timeout),
         default_backup_storage_location,
+        data_path: match data_path {
+            DataPathArg::Holdfast => DataPath::Holdfast,
+            DataPathArg::Velero => DataPath::Velero,
+        },
+        fs_backup_timeout: positive_or(fs_backup_timeout, 4 * 3600).as_std().unwrap_or_default(),
         run_options: RunOptions {
             api_versions: features::api_versions(&features),
             log_format: match log_format {

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::engine::RunOptions;
 use crate::engine::backup::Defaults;
+use crate::engine::pod_volumes::PodVolumes;
 use crate::hooks::Turns;
 
 use super::OnRestart;
@@ -51,6 +52,7 @@ pub struct Controller {
     /// The ConfigMap whose volume policies every backup gets.
     pub global_policies: Option<String>,
     pub options: RunOptions,
+    pub pod_volumes: PodVolumes,
 }
 
 /// What this process has under way.

@@ -11,6 +11,7 @@ use crate::archive;
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster};
 use crate::engine::RunOptions;
+use crate::engine::pod_volumes::PodVolumes;
 use crate::engine::run_log::{self, Owner, Place, RunKind, RunLog};
 use crate::engine::select::{self, Selection, VOLUME_GROUP_LABEL};
 use crate::hooks::Turns;
@@ -23,6 +24,7 @@ mod files;
 mod hooks;
 mod items;
 mod ledger;
+mod pod_volumes;
 mod policy;
 mod prepare;
 mod progress;
@@ -39,6 +41,7 @@ pub use volume_info::SnapshotCounts;
 
 use collect::Collector;
 use ledger::Ledger;
+use pod_volumes::{Transfers, Which};
 use upload::Upload;
 use volume_info::VolumeInfo;
 
@@ -55,6 +58,7 @@ pub struct BackupRun {
     /// The same for all runs at a time.
     pub turns: Turns,
     pub options: RunOptions,
+    pub pod_volumes: PodVolumes,
 }
 
 /// How a run ended that got through.
@@ -121,10 +125,11 @@ pub async fn run(run: BackupRun) -> Result<Outcome, Error> {
 }
 
 async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
-    let BackupRun { backup, cluster, store, clock, progress, cancel, turns, options } = run;
+    let BackupRun { backup, cluster, store, clock, progress, cancel, turns, options, pod_volumes } = run;
     let namespace = backup.metadata.namespace.clone().unwrap_or_default();
     let started = backup.status.start_timestamp.as_ref().map_or_else(|| clock(), to_chrono);
     let owner = Owner { kind: RunKind::Backup, namespace: &namespace, name };
+    let run_clock = clock.clone();
     let log = RunLog::start(owner, options.log_format, clock)?;
     log.info("Starting backup", &[]);
 
@@ -141,6 +146,17 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
     let rules = crate::hooks::backup::Rules::new(&backup.spec.hooks, resolve)?;
     let upload = Upload::begin(&store, name, started).await?;
     let (writer, upload) = upload.split();
+    let transfers = Transfers::new(pod_volumes::Setting {
+        settings: pod_volumes,
+        client: cluster.client(),
+        clock: &run_clock,
+        store: &store,
+        backup: &backup,
+        started,
+    });
+    if let Some(problem) = transfers.timeout_problem() {
+        log.error(Place::Velero, problem);
+    }
     let collector = Collector {
         name,
         cluster: &cluster,
@@ -154,6 +170,7 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
         writer,
         ledger: Ledger::default(),
         volumes: VolumeInfo::new(&backup.spec),
+        transfers,
         hooks: hooks::Hooks::new(rules, turns),
         blocks: block::Blocks::default(),
         group_label: backup.spec.volume_group_snapshot_label_key.as_deref().unwrap_or(VOLUME_GROUP_LABEL),
@@ -161,11 +178,12 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
         waiting: progress::Waiting::default(),
     };
     let collected = cancel
-        .run_until_cancelled(progress::telling(&progress, &collector, collector.collect()))
+        .run_until_cancelled(progress::telling(&progress, &collector, collect(&collector)))
         .await
         .unwrap_or(Err(Error::Cancelled));
     if collected.is_err() {
         collector.close_open_pods().await;
+        collector.transfers.give_up().await;
     }
     let Collector { writer, ledger, volumes, hooks, .. } = collector;
     let archive = upload.end(writer, collected).await?;
@@ -186,6 +204,13 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
         hooks: hooks.tally.counts(),
         snapshots: volumes.counts(),
     })
+}
+
+async fn collect(collector: &Collector<'_>) -> Result<(), Error> {
+    collector.collect().await?;
+    collector.wait_for_files(Which::All).await;
+    collector.note_files().await;
+    Ok(())
 }
 
 /// Removes what a failed run left. A backup of this name that somebody else finished meanwhile stays.

@@ -10,6 +10,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
+use crate::cluster::patience::until_answered;
+
 /// A Lease that was renewed within this time counts: the clocks of two machines may differ by some of it.
 const FRESH: Duration = Duration::seconds(60);
 
@@ -39,14 +41,15 @@ pub async fn is_there(
     match data_path {
         DataPath::Holdfast => {
             let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
-            let lease = leases.get_opt(&lease_name(node)).await?;
+            let name = lease_name(node);
+            let lease = until_answered(|| leases.get_opt(&name)).await?;
             Ok(lease.is_some_and(|lease| is_held(&lease, now)))
         }
         DataPath::Velero => {
             let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
             let selected =
                 ListParams::default().labels("role=node-agent").fields(&format!("spec.nodeName={node}"));
-            let found = pods.list(&selected).await?;
+            let found = until_answered(|| pods.list(&selected)).await?;
             Ok(found.items.iter().any(|pod| {
                 pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))
             }))

@@ -8,20 +8,26 @@ use std::sync::Arc;
 use holdfast_policy::duration::GoDuration;
 use holdfast_policy::time::from_chrono;
 use holdfast_policy::velero;
-use holdfast_policy::velero::{BackupRepository, BackupRepositoryPhase, BackupRepositorySpec, labels};
+use holdfast_policy::velero::{
+    BackupRepository, BackupRepositoryPhase, BackupRepositorySpec, UploaderType, labels,
+};
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::cluster::patience::{until_admitted, until_answered};
 use crate::cluster::write::FIELD_MANAGER;
-use crate::repository::secret::{self, Made, SecretError};
+use crate::engine::node_agents::DataPath;
 use crate::repository::{self, Repository};
 use crate::store::{self, BackupStore};
 
 mod identifier;
 pub mod pruning;
+pub mod secret;
+
+use secret::{Made, SecretError};
 
 /// As Velero tidies up repositories of this format.
 const MAINTENANCE_EVERY: GoDuration = GoDuration::from_secs(7 * 24 * 3600);
@@ -49,6 +55,10 @@ pub enum Error {
     Api { verb: &'static str, name: String, source: Box<kube::Error> },
     #[error("there are {count} BackupRepositories of namespace {namespace} in location {location}")]
     Several { count: usize, namespace: String, location: String },
+    #[error(
+        "Velero has made no kopia repository for volumes of namespace {namespace} in location {location}, and Holdfast makes none"
+    )]
+    NotVeleros { namespace: String, location: String },
     #[error("cannot read BackupStorageLocation {name}")]
     Location { name: String, source: Box<kube::Error> },
     #[error(transparent)]
@@ -64,11 +74,11 @@ impl Key {
         format!("{}-{}-restic", self.volume_namespace, self.location)
     }
 
-    fn labels(&self) -> [(&'static str, String); 3] {
+    fn labels(&self, format: UploaderType) -> [(&'static str, String); 3] {
         [
             (labels::VOLUME_NAMESPACE, labels::short_name(&self.volume_namespace)),
             (labels::STORAGE_LOCATION, labels::short_name(&self.location)),
-            (labels::REPOSITORY_TYPE, "restic".to_owned()),
+            (labels::REPOSITORY_TYPE, format.as_str().to_owned()),
         ]
     }
 }
@@ -76,6 +86,22 @@ impl Key {
 impl Repositories {
     pub fn new(client: Client, namespace: &str, clock: Clock) -> Self {
         Self { client, namespace: namespace.to_owned(), clock, making: Arc::default() }
+    }
+
+    /// Returns when the repository can be written to by whoever moves the data.
+    pub async fn ready(&self, key: &Key, store: &BackupStore, data_path: DataPath) -> Result<(), Error> {
+        match data_path {
+            DataPath::Holdfast => self.ensure(key, store).await.map(drop),
+            DataPath::Velero => {
+                let found = find_of(&self.client, &self.namespace, key, UploaderType::Kopia).await?;
+                let is_ready = |found: BackupRepository| found.status_phase() == BackupRepositoryPhase::Ready;
+                if found.is_some_and(is_ready) {
+                    return Ok(());
+                }
+                let Key { volume_namespace: namespace, location } = key.clone();
+                Err(Error::NotVeleros { namespace, location })
+            }
+        }
     }
 
     /// The repository, which is made where it isn't there.
@@ -129,19 +155,21 @@ impl Repositories {
     async fn create(&self, key: &Key) -> Result<BackupRepository, Error> {
         let locations: Api<velero::BackupStorageLocation> =
             Api::namespaced(self.client.clone(), &self.namespace);
-        let location = locations.get_opt(&key.location).await;
+        let location = until_answered(|| locations.get_opt(&key.location)).await;
         let location = location
             .map_err(|source| Error::Location { name: key.location.clone(), source: Box::new(source) })?;
         let object = BackupRepository {
             metadata: ObjectMeta {
                 name: Some(key.name()),
-                labels: Some(key.labels().map(|(key, value)| (key.to_owned(), value)).into()),
+                labels: Some(
+                    key.labels(UploaderType::Restic).map(|(key, value)| (key.to_owned(), value)).into(),
+                ),
                 ..ObjectMeta::default()
             },
             spec: BackupRepositorySpec {
                 volume_namespace: key.volume_namespace.clone(),
                 backup_storage_location: key.location.clone(),
-                repository_type: Some(velero::UploaderType::Restic),
+                repository_type: Some(UploaderType::Restic),
                 restic_identifier: location
                     .and_then(|location| identifier::of(&location.spec, &key.volume_namespace)),
                 maintenance_frequency: MAINTENANCE_EVERY,
@@ -151,13 +179,16 @@ impl Repositories {
         };
         let parameters =
             PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        self.api().create(&parameters, &object).await.map_err(failed("create", &key.name()))
+        let api = self.api();
+        let created = until_admitted(|| api.create(&parameters, &object)).await;
+        created.map_err(failed("create", &key.name()))
     }
 
     async fn patch(&self, name: &str, patch: serde_json::Value) -> Result<BackupRepository, Error> {
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let patched = self.api().patch(name, &parameters, &Patch::Merge(patch)).await;
+        let (api, patch) = (self.api(), Patch::Merge(patch));
+        let patched = until_answered(|| api.patch(name, &parameters, &patch)).await;
         patched.map_err(failed("patch", name))
     }
 
@@ -166,11 +197,21 @@ impl Repositories {
     }
 }
 
-/// The BackupRepository of this key, by its labels.
+/// The BackupRepository of restic's format, by its labels.
 async fn find(client: &Client, namespace: &str, key: &Key) -> Result<Option<BackupRepository>, Error> {
+    find_of(client, namespace, key, UploaderType::Restic).await
+}
+
+async fn find_of(
+    client: &Client,
+    namespace: &str,
+    key: &Key,
+    format: UploaderType,
+) -> Result<Option<BackupRepository>, Error> {
     let api: Api<BackupRepository> = Api::namespaced(client.clone(), namespace);
-    let selector = key.labels().map(|(key, value)| format!("{key}={value}")).join(",");
-    let listed = api.list(&ListParams::default().labels(&selector)).await;
+    let selector = key.labels(format).map(|(key, value)| format!("{key}={value}")).join(",");
+    let parameters = ListParams::default().labels(&selector);
+    let listed = until_answered(|| api.list(&parameters)).await;
     let mut found = listed.map_err(failed("find", &key.name()))?.items;
     match found.len() {
         0 | 1 => Ok(found.pop()),

@@ -15,9 +15,9 @@ use super::{done_file, volume};
 use crate::clock::Clock;
 use crate::controllers::stores::{self, Stores};
 use crate::controllers::watched::Watched;
-use crate::engine::repositories::{self, Key, pruning};
+use crate::engine::repositories::{self, Key, pruning, secret};
 use crate::repository::{
-    self, Progress, Repository, Snapshot, Sparse, Tags, Transferred, VolumeBackup, VolumeRestore, secret,
+    self, Progress, Repository, Snapshot, Sparse, Tags, Transferred, VolumeBackup, VolumeRestore,
 };
 
 /// How a transfer ended.

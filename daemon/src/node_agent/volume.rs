@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use kube::{Api, Client};
 
+use crate::cluster::patience::until_answered;
 use crate::engine::pod_volumes::RESTORE_WAIT;
 
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +30,21 @@ pub(super) enum Error {
 /// How the kubelet calls the volume's folder, below one named after the plug-in.
 struct Folder {
     name: String,
+    depth: Depth,
+}
+
+/// Where its files begin.
+#[derive(Clone, Copy)]
+enum Depth {
+    InTheFolder,
     /// CSI volumes are mounted one level deeper.
-    mount: &'static str,
+    BelowMount,
+}
+
+impl Depth {
+    fn of(is_csi: bool) -> Self {
+        if is_csi { Self::BelowMount } else { Self::InTheFolder }
+    }
 }
 
 /// The node that the pod is on.
@@ -68,7 +82,10 @@ pub(super) async fn folder(
     // Reads of a disk that may be slow, a few names each.
     let found = find(&below, checked(&folder.name)?)?;
     let found = found.ok_or(Error::NoFolder { volume: volume.to_owned(), path: below })?;
-    Ok(found.join(folder.mount))
+    Ok(match folder.depth {
+        Depth::InTheFolder => found,
+        Depth::BelowMount => found.join("mount"),
+    })
 }
 
 async fn folder_of(client: &Client, namespace: &str, pod: &str, volume: &Volume) -> Result<Folder, Error> {
@@ -76,17 +93,17 @@ async fn folder_of(client: &Client, namespace: &str, pod: &str, volume: &Volume)
         (Some(claim), _) => claim.claim_name.clone(),
         (None, Some(_)) => format!("{pod}-{}", volume.name),
         (None, None) => {
-            let mount = if volume.csi.is_some() { "mount" } else { "" };
-            return Ok(Folder { name: volume.name.clone(), mount });
+            return Ok(Folder { name: volume.name.clone(), depth: Depth::of(volume.csi.is_some()) });
         }
     };
     let found: PersistentVolumeClaim = get(client, namespace, "claim", &claim).await?;
     let name = found.spec.and_then(|spec| spec.volume_name).filter(|name| !name.is_empty());
     let name = name.ok_or(Error::NotBound { claim })?;
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
-    let persistent = answer("persistent volume", &name, volumes.get_opt(&name).await)?;
-    let mount = if persistent.spec.is_some_and(|spec| spec.csi.is_some()) { "mount" } else { "" };
-    Ok(Folder { name, mount })
+    let persistent = until_answered(|| volumes.get_opt(&name)).await;
+    let persistent = answer("persistent volume", &name, persistent)?;
+    let is_csi = persistent.spec.is_some_and(|spec| spec.csi.is_some());
+    Ok(Folder { name, depth: Depth::of(is_csi) })
 }
 
 async fn get<K>(client: &Client, namespace: &str, kind: &'static str, name: &str) -> Result<K, Error>
@@ -97,7 +114,7 @@ where
         + serde::de::DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    answer(kind, name, api.get_opt(name).await)
+    answer(kind, name, until_answered(|| api.get_opt(name)).await)
 }
 
 fn answer<K>(kind: &'static str, name: &str, found: kube::Result<Option<K>>) -> Result<K, Error> {

@@ -1,4 +1,6 @@
 //! The files of pods' volumes: the repository itself, and everything around it that needs no pod to run.
 
+mod backup;
+mod cluster;
 mod place;
 mod repository;

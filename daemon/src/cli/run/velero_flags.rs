@@ -23,7 +23,7 @@ const NO_REPOSITORY: &str = "repositories of kopia are not opened";
 const AS_FAST: &str = "the API server tells how fast it may be asked";
 
 /// The name, how it is written, and why it has no effect.
-const FLAGS: [(&str, Takes, &str); 24] = [
+const FLAGS: [(&str, Takes, &str); 21] = [
     ("backup-repository-configmap", Value, NO_REPOSITORY),
     ("client-burst", Value, AS_FAST),
     ("client-page-size", Value, "lists are read in pages of a fitting size"),
@@ -31,7 +31,6 @@ const FLAGS: [(&str, Takes, &str); 24] = [
     ("default-repo-maintain-frequency", Value, NO_REPOSITORY),
     ("default-volume-snapshot-locations", Value, "a Backup names its snapshot locations"),
     ("disable-informer-cache", Switch, "restores always ask the API server"),
-    ("fs-backup-timeout", Value, NO_REPOSITORY),
     ("item-block-worker-count", Value, "item blocks need no workers of their own"),
     ("item-operation-sync-frequency", Value, NOT_MADE),
     ("keep-latest-maintenance-jobs", Value, NO_REPOSITORY),
@@ -41,10 +40,8 @@ const FLAGS: [(&str, Takes, &str); 24] = [
     ("maintenance-job-mem-request", Value, NO_REPOSITORY),
     ("max-concurrent-k8s-connections", Value, AS_FAST),
     ("plugin-dir", Value, "there are no plug-ins: what they do is built in"),
-    ("pod-volume-operation-timeout", Value, NO_REPOSITORY),
     ("profiler-address", Value, "there is no profiler"),
     ("repo-maintenance-job-configmap", Value, NO_REPOSITORY),
-    ("restic-timeout", Value, NO_REPOSITORY),
     ("restore-resource-priorities", Value, "kinds are restored in the order in which they need each other"),
     ("uploader-type", Value, NO_REPOSITORY),
     ("volume-group-snapshot-label-key", Value, "a Backup names the label of its volume groups"),

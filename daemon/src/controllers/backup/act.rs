@@ -139,6 +139,7 @@ async fn launch(
         clock: controller.clock.clone(),
         turns: registry.turns.clone(),
         options: controller.options,
+        pod_volumes: controller.pod_volumes.clone(),
     };
     registry.runs.start(uid(&backup), &backup.name_any(), |cancel| run::run(work, cancel));
     Ok(())

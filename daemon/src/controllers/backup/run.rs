@@ -16,6 +16,7 @@ use crate::cluster::Cluster;
 use crate::controllers::stores::{Stores, reason};
 use crate::controllers::watched::Watched;
 use crate::engine::backup::{BackupRun, Outcome, Progress};
+use crate::engine::pod_volumes::PodVolumes;
 use crate::engine::{self, RunOptions};
 use crate::hooks::Turns;
 use crate::store::{self, BackupStore};
@@ -64,6 +65,7 @@ pub(super) struct Work {
     pub(super) clock: Clock,
     pub(super) turns: Turns,
     pub(super) options: RunOptions,
+    pub(super) pod_volumes: PodVolumes,
 }
 
 /// How often the progress of a run is written into its status.
@@ -102,6 +104,7 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
         cancel,
         turns: work.turns.clone(),
         options: work.options,
+        pod_volumes: work.pod_volumes.clone(),
     });
     let outcome = tokio::select! {
         outcome = engine => outcome.map_err(|error| reason(&error))?,

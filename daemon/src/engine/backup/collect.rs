@@ -15,6 +15,7 @@ use super::block::Blocks;
 use super::hooks::Hooks;
 use super::items::{Stored, Subject};
 use super::ledger::Ledger;
+use super::pod_volumes::Transfers;
 use super::progress::Waiting;
 use super::volume_info::VolumeInfo;
 use super::{Error, existing};
@@ -49,6 +50,7 @@ pub(super) struct Collector<'a> {
     pub(super) writer: Writer,
     pub(super) ledger: Ledger,
     pub(super) volumes: VolumeInfo,
+    pub(super) transfers: Transfers,
     pub(super) hooks: Hooks,
     pub(super) blocks: Blocks,
     /// The key of the label that makes a volume group of claims.

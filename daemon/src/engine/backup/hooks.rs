@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::collect::Collector;
 use super::items::{ItemError, Stored, Subject};
+use super::pod_volumes::Which;
 use crate::cluster::Item;
 use crate::engine::run_log::{Message, Place};
 use crate::engine::select::HOOK_ANNOTATION;
@@ -121,6 +122,9 @@ impl Collector<'_> {
 
     /// Runs what is due after the pod and its volumes are stored, unless the hooks before failed.
     pub(super) async fn end_hooks_of(&self, hooked: HookedPod) {
+        // What the hooks before have put at rest stays so until its files are read.
+        let Pod { namespace, name, .. } = &hooked.pod;
+        self.wait_for_files(Which::OfPod { namespace, name }).await;
         let turn = self.hooks.close(&hooked.pod);
         match hooked.before {
             Before::GoOn => self.run_post_hooks(&hooked.pod).await,

@@ -320,13 +320,8 @@ impl Collector<'_> {
 
     pub(super) async fn meet_pod(&self, pod: &Item) -> Result<(), ItemError> {
         let verdicts = self.judge_pod_volumes(pod).await?;
-        for volume in self.volumes.meet_pod(pod, &verdicts)? {
-            let message = Message::new(volume_info::NO_FILE_BACKUP);
-            let what = format!("volume {volume}");
-            let message = message.resource("pods").name(&pod.name).cause(&what);
-            self.log.error(Place::of(pod.namespace.as_deref()), message);
-        }
-        Ok(())
+        let volumes = self.volumes.meet_pod(pod, &verdicts)?;
+        Ok(self.read_files(pod, &volumes).await?)
     }
 
     async fn bindings(&self) -> Result<&Bindings, BindingsError> {

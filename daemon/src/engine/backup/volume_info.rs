@@ -17,8 +17,6 @@ use crate::cluster::Item;
 use crate::engine::run_log::{Message, Place, RunLog};
 
 /// What no run can do yet.
-pub(super) const NO_FILE_BACKUP: &str =
-    "File system backup of volumes is not done by this version of Holdfast";
 const NO_SNAPSHOT: &str = "Snapshots of volumes are not taken by this version of Holdfast";
 const CLAIM_KIND: &str = "v1/PersistentVolumeClaim";
 const NOT_CHOSEN: &str =
@@ -119,8 +117,7 @@ impl VolumeInfo {
         }
     }
 
-    /// Remembers which claims the pod mounts. Gives the names of volumes that were to be read file by file,
-    /// which nothing here can do.
+    /// Remembers which claims the pod mounts. Gives the names of volumes that are to be read file by file.
     pub(super) fn meet_pod(
         &self,
         pod: &Item,

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{Error, Key, Repositories, failed, find};
 use crate::clock::Clock;
+use crate::cluster::patience::until_answered;
 use crate::repository::Deletion;
 use crate::store::BackupStore;
 
@@ -84,10 +85,11 @@ impl Repositories {
         let backups: Api<PodVolumeBackup> = Api::namespaced(self.client.clone(), &self.namespace);
         let restores: Api<PodVolumeRestore> = Api::namespaced(self.client.clone(), &self.namespace);
         // Lists without a resource version are answered by what is stored, not by a cache that may lag behind.
-        let backups =
-            backups.list(&ListParams::default()).await.map_err(failed("find transfers of", &key.name()))?;
-        let restores =
-            restores.list(&ListParams::default()).await.map_err(failed("find transfers of", &key.name()))?;
+        let parameters = ListParams::default();
+        let backups = until_answered(|| backups.list(&parameters)).await;
+        let backups = backups.map_err(failed("find transfers of", &key.name()))?;
+        let restores = until_answered(|| restores.list(&parameters)).await;
+        let restores = restores.map_err(failed("find transfers of", &key.name()))?;
         let backups = backups.items.iter().filter(|backup| {
             backup.spec.backup_storage_location == key.location
                 && backup.spec.pod.namespace.as_ref() == Some(&key.volume_namespace)

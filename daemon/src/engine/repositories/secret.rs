@@ -10,7 +10,8 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::Password;
+use crate::cluster::patience::{until_admitted, until_answered};
+use crate::repository::Password;
 
 pub const NAME: &str = "velero-repo-credentials";
 pub const KEY: &str = "repository-password";
@@ -59,7 +60,8 @@ pub async fn ensure_password(client: &Client, namespace: &str) -> Result<(Passwo
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
     };
-    match secrets.create(&PostParams::default(), &secret).await {
+    let parameters = PostParams::default();
+    match until_admitted(|| secrets.create(&parameters, &secret)).await {
         Ok(created) => Ok((open(&created)?, Made::Now)),
         Err(kube::Error::Api(status)) if status.code == 409 => {
             Ok((open(&read(&secrets).await?.ok_or(SecretError::Missing)?)?, Made::Before))
@@ -69,7 +71,8 @@ pub async fn ensure_password(client: &Client, namespace: &str) -> Result<(Passwo
 }
 
 async fn read(secrets: &Api<Secret>) -> Result<Option<Secret>, SecretError> {
-    secrets.get_opt(NAME).await.map_err(|source| SecretError::Read { source: Box::new(source) })
+    let found = until_answered(|| secrets.get_opt(NAME)).await;
+    found.map_err(|source| SecretError::Read { source: Box::new(source) })
 }
 
 fn open(secret: &Secret) -> Result<Password, SecretError> {
