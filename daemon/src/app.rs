@@ -85,6 +85,7 @@ pub struct Options {
     pub run_options: RunOptions,
     pub data_path: DataPath,
     pub fs_backup_timeout: Duration,
+    pub restore_helper_image: Option<String>,
     pub default_backup_storage_location: String,
     pub first_run: FirstRun,
     /// The ConfigMap whose volume policies every backup gets.

@@ -9,6 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use holdfast::cluster::Cluster;
 use holdfast::engine::RunOptions;
+use holdfast::engine::pod_volumes::PodVolumes;
 use holdfast::engine::restore::{Depth, Error, Outcome, Preview, Progress, RestoreRun, Timeouts, preview};
 use holdfast::store::{BackupStore, LocationSettings, RestoreFile};
 use holdfast_policy::velero;
@@ -97,9 +98,15 @@ impl Bench {
             serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
         let backup =
             self.store.read_backup(restore.spec.backup_name.as_deref().unwrap()).await.unwrap().unwrap();
+        let metadata_namespace = restore.metadata.namespace.clone();
         RestoreRun {
             restore,
             backup,
+            pod_volumes: PodVolumes::usual(
+                &client,
+                metadata_namespace.as_deref().unwrap_or_default(),
+                &holdfast::clock::system(),
+            ),
             cluster: Cluster::new(client),
             store: self.store.clone(),
             clock: holdfast::clock::system(),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use holdfast::cluster::{Cluster, ListScope};
 use holdfast::engine::RunOptions;
+use holdfast::engine::pod_volumes::PodVolumes;
 use holdfast::engine::restore::{Outcome, Progress, RestoreRun, Timeouts};
 use holdfast::store::{BackupStore, LocationSettings, RestoreFile};
 use holdfast_policy::velero;
@@ -124,6 +125,7 @@ impl Stage {
             cancel: CancellationToken::new(),
             timeouts: Timeouts::default(),
             options: RunOptions::default(),
+            pod_volumes: PodVolumes::usual(self.cluster.client(), "velero", &holdfast::clock::system()),
         })
         .await
         .unwrap();

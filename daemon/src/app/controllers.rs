@@ -73,6 +73,7 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
         repositories: Repositories::new(client.clone(), namespace, options.clock.clone()),
         data_path: options.data_path,
         timeout: options.fs_backup_timeout,
+        helper_image: options.restore_helper_image.clone(),
     };
     let switches = &options.switches;
     let backup = backup::Controller {
@@ -113,6 +114,7 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
         item_operation_timeout: options.default_item_operation_timeout,
         timeouts: options.restore_timeouts,
         options: options.run_options,
+        pod_volumes: files,
     };
     let backup_sync = backup_sync::Controller {
         namespace: namespace.clone(),

@@ -133,6 +133,10 @@ pub struct Args {
     /// How long reading, or restoring, the files of all pods' volumes of a backup may take.
     #[arg(long, alias = "pod-volume-operation-timeout", alias = "restic-timeout", default_value = "4h")]
     fs_backup_timeout: GoDuration,
+    /// The image of the init container that holds restored pods back until their files are there; it has holdfast in it.
+    /// Without this, that of the Deployment velero in Holdfast's namespace.
+    #[arg(long, value_name = "IMAGE")]
+    restore_helper_image: Option<String>,
     /// Features of Velero's to turn on, by their names: with EnableAPIGroupVersions a backup holds every version that the API
     /// server serves of an object, and a restore takes the one that this API server prefers.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -236,6 +240,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         default_snapshot_move_data,
         data_path,
         fs_backup_timeout,
+        restore_helper_image,
         features,
         log_format,
         log_level: _,
@@ -289,6 +294,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
             DataPathArg::Holdfast => DataPath::Holdfast,
             DataPathArg::Velero => DataPath::Velero,
         },
+        restore_helper_image,
         fs_backup_timeout: positive_or(fs_backup_timeout, 4 * 3600).as_std().unwrap_or_default(),
         run_options: RunOptions {
             api_versions: features::api_versions(&features),

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::engine::RunOptions;
+use crate::engine::pod_volumes::PodVolumes;
 use crate::engine::restore::Timeouts;
 
 use super::OnRestart;
@@ -49,6 +50,7 @@ pub struct Controller {
     pub item_operation_timeout: GoDuration,
     pub timeouts: Timeouts,
     pub options: RunOptions,
+    pub pod_volumes: PodVolumes,
 }
 
 /// What this process has under way.

@@ -22,6 +22,7 @@ mod new_kinds;
 mod order;
 mod owners;
 mod plan;
+mod pod_volumes;
 mod policy;
 mod preview;
 mod priorities;
@@ -51,6 +52,7 @@ use crate::archive::{EntryProblem, Severity};
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster, Discovery};
 use crate::engine::backup::ReadError;
+use crate::engine::pod_volumes::PodVolumes;
 use crate::engine::run_log::{self, Message, Owner, Place, RunKind, RunLog};
 use crate::engine::{ApiVersions, RunOptions};
 use crate::store::BackupStore;
@@ -83,6 +85,7 @@ pub struct RestoreRun {
     pub cancel: CancellationToken,
     pub timeouts: Timeouts,
     pub options: RunOptions,
+    pub pod_volumes: PodVolumes,
 }
 
 /// How long a restore waits for others.
@@ -156,6 +159,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
         preview::tell(&run, &preview);
     } else {
         run.carry_out().await.map_err(Error::Discover)?;
+        run.wait_for_files().await;
         run.wait_for_hooks().await;
     }
     if run.cancel.is_cancelled() {
@@ -190,12 +194,23 @@ struct Opened {
 
 /// Everything up to the first object.
 async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
-    let RestoreRun { restore, backup, cluster, store, clock, progress, cancel, timeouts, options } =
-        restore_run;
+    let RestoreRun {
+        restore,
+        backup,
+        cluster,
+        store,
+        clock,
+        progress,
+        cancel,
+        timeouts,
+        options,
+        pod_volumes,
+    } = restore_run;
     let home = restore.metadata.namespace.clone().unwrap_or_default();
     let name = restore.metadata.name.clone().unwrap_or_default();
     let backup_name = backup.metadata.name.clone().unwrap_or_default();
     let owner = Owner { kind: RunKind::Restore, namespace: &home, name: &name };
+    let run_clock = clock.clone();
     let log = RunLog::start(owner, options.log_format, clock)?;
     log.info("Starting restore", &[("backup", &backup_name)]);
     let discovery = cluster.discover().await.map_err(Error::Discover)?;
@@ -209,7 +224,8 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         Err(error) => return Err(Error::Refused { problems: vec![error.to_string()] }),
     };
     let volumes = source::volumes(&store, &backup_name).await?;
-    let problems = volumes::unreadable(&volumes, &settings.selection, settings.snapshots);
+    let problems =
+        volumes::unreadable(&volumes, &settings.selection, settings.snapshots, pod_volumes.data_path);
     if !problems.is_empty() {
         return Err(Error::Refused { problems });
     }
@@ -236,6 +252,20 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         }
         ApiVersions::All | ApiVersions::Preferred => None,
     };
+    let kept = source::pod_volumes(&store, &backup_name).await?;
+    let files = pod_volumes::Files::new(pod_volumes::Setting {
+        configuration: facts::wait_container(&cluster, &home).await.map_err(Error::Configuration)?,
+        server_image: match kept.is_empty() {
+            true => None,
+            false => facts::server_image(&cluster, &home).await.map_err(Error::Configuration)?,
+        },
+        settings: pod_volumes,
+        restore: restore.clone(),
+        backup: backup.clone(),
+        store: store.clone(),
+        clock: run_clock,
+        kept,
+    });
     let source::Looked { index, heads, kinds } =
         source::index(&store, &backup_name, settings.selection.details.clone(), choice).await?;
     tell_problems(&log, &settings, &index.problems);
@@ -250,6 +280,7 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         settings,
         configuration,
         modifiers,
+        files,
         hooks: hooks::Hooks::new(rules),
         by_place: source::by_place(&index),
         records: Records::new(index.items.len()),

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context;
 use flate2::read::GzDecoder;
@@ -16,9 +15,7 @@ use holdfast::engine::backup::{
     self, BackupRun, Defaults, Environment, KubernetesVersion, Outcome, PolicySources, Prepared, Progress,
     existing_namespaces,
 };
-use holdfast::engine::node_agents::DataPath;
 use holdfast::engine::pod_volumes::PodVolumes;
-use holdfast::engine::repositories::Repositories;
 use holdfast::hooks::Turns;
 use holdfast::store::{BackupStore, LocationSettings};
 use holdfast_policy::compression::Compression;
@@ -104,12 +101,7 @@ impl Bench {
             cancel: CancellationToken::new(),
             turns: Turns::default(),
             options: self.options,
-            pod_volumes: PodVolumes {
-                namespace: self.home.clone(),
-                repositories: Repositories::new(self.cluster.client().clone(), &self.home, clock::system()),
-                data_path: DataPath::Holdfast,
-                timeout: Duration::from_secs(3600),
-            },
+            pod_volumes: PodVolumes::usual(self.cluster.client(), &self.home, &clock::system()),
         }
     }
 

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use holdfast_policy::velero::{Backup, BackupSpec, PodVolumeBackup, labels};
-use holdfast_tests::{Daemon, DaemonOptions, NodeAgent, NodeAgentOptions, Runs, Testbed};
+use holdfast_tests::{Daemon, DaemonOptions, NodeAgent, NodeAgentOptions, Runs, Testbed, waiting};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -103,6 +104,26 @@ impl Cluster {
 
     pub(crate) async fn back_up(&self, name: &str, namespace: &str) -> anyhow::Result<Backup> {
         self.runs.backup(name, backup_of(namespace), PATIENCE).await
+    }
+
+    /// Places a restored pod on the node and lets its first init container run, as far as the API server knows.
+    pub(crate) async fn start_waiting(&self, namespace: &str, name: &str) -> anyhow::Result<Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let look = async || Ok(pods.get_opt(name).await?);
+        let pod = waiting::until("the restored pod", PATIENCE, look).await?;
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+            "target": {"kind": "Node", "name": self.node()},
+        });
+        let placed: kube::Result<Status> =
+            pods.create_subresource("binding", name, &PostParams::default(), &binding).await;
+        placed?;
+        let status = json!({"status": {"phase": "Pending", "initContainerStatuses": [{
+            "name": "restore-wait", "image": "none", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"running": {}},
+        }]}});
+        pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await?;
+        Ok(pod)
     }
 
     pub(crate) async fn transfers(&self, backup: &Backup) -> anyhow::Result<Vec<PodVolumeBackup>> {

@@ -4,3 +4,4 @@ mod backup;
 mod cluster;
 mod place;
 mod repository;
+mod restore;

@@ -18,6 +18,7 @@ use crate::cli::policies;
 use crate::cluster::Cluster;
 use crate::controllers::stores::Stores;
 use crate::engine::RunOptions;
+use crate::engine::pod_volumes::PodVolumes;
 use crate::engine::restore::{
     Depth, Facts, ModifierSource, Preview, Progress, RestoreRun, Timeouts, modifier_config_map, preview,
     read_policy, validate,
@@ -87,6 +88,7 @@ async fn planned(args: Args) -> anyhow::Result<Preview> {
         cancel: CancellationToken::new(),
         timeouts: Timeouts::default(),
         options: RunOptions::default(),
+        pod_volumes: PodVolumes::usual(&client, &namespace, &clock::system()),
     };
     let depth = if server_side { Depth::Server } else { Depth::Plan };
     preview(run, depth).await.context("planning the restore")

@@ -133,6 +133,7 @@ async fn launch(
         clock: controller.clock.clone(),
         timeouts: controller.timeouts,
         options: controller.options,
+        pod_volumes: controller.pod_volumes.clone(),
     };
     registry.runs.start(uid(&restore), &restore.name_any(), |cancel| run::run(work, cancel));
     Ok(())

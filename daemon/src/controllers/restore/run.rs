@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::stores::{Stores, reason};
 use crate::controllers::watched::Watched;
+use crate::engine::pod_volumes::PodVolumes;
 use crate::engine::restore::{Outcome, Progress, RestoreRun, Timeouts};
 use crate::engine::{self, RunOptions};
 
@@ -48,6 +49,7 @@ pub(super) struct Work {
     pub(super) restores: Arc<Watched<velero::Restore>>,
     pub(super) clock: Clock,
     pub(super) timeouts: Timeouts,
+    pub(super) pod_volumes: PodVolumes,
     pub(super) options: RunOptions,
 }
 
@@ -75,6 +77,7 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
         cancel,
         timeouts: work.timeouts,
         options: work.options,
+        pod_volumes: work.pod_volumes.clone(),
     });
     let ended = tokio::select! {
         ended = engine => ended,

@@ -186,7 +186,8 @@ impl Collector<'_> {
     /// What all volumes of a pod need.
     async fn prepare_files(&self, subject: &Subject<'_>) -> Result<(), Error> {
         let transfers = &self.transfers;
-        let PodVolumes { namespace, repositories, data_path, timeout: _ } = &transfers.settings;
+        let PodVolumes { namespace, repositories, data_path, timeout: _, helper_image: _ } =
+            &transfers.settings;
         let node = || subject.node.to_owned();
         let now = (transfers.clock)();
         let there = node_agents::is_there(&transfers.client, namespace, subject.node, *data_path, now).await;

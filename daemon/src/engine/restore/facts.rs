@@ -98,6 +98,31 @@ pub(crate) async fn configuration(
     })
 }
 
+/// The data of the ConfigMap that configures the init container of pods whose files come back; one that is ambiguous is none.
+pub(crate) async fn wait_container(
+    cluster: &Cluster,
+    home: &str,
+) -> Result<Option<BTreeMap<String, String>>, Error> {
+    Ok(match plugin_config(cluster, home, "velero.io/pod-volume-restore").await? {
+        PluginConfig::Data(data) => Some(data),
+        PluginConfig::Absent | PluginConfig::Ambiguous(_) => None,
+    })
+}
+
+/// The image of the Deployment `velero`, which has the helper in it, too.
+pub(crate) async fn server_image(cluster: &Cluster, home: &str) -> Result<Option<String>, Error> {
+    let path = format!("/apis/apps/v1/namespaces/{home}/deployments/velero");
+    let json = match cluster.read(&path).await {
+        Ok(json) => json,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let deployment: serde_json::Value =
+        serde_json::from_slice(&json).map_err(|source| Error::Malformed { path, source })?;
+    let image = deployment.pointer("/spec/template/spec/containers/0/image");
+    Ok(image.and_then(serde_json::Value::as_str).map(str::to_owned))
+}
+
 async fn plugin_config(cluster: &Cluster, home: &str, action: &str) -> Result<PluginConfig, Error> {
     let path = format!(
         "/api/v1/namespaces/{home}/configmaps?labelSelector=velero.io%2Fplugin-config,{}%3DRestoreItemAction",

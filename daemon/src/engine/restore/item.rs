@@ -12,6 +12,7 @@ use super::fate::Fate;
 use super::first_look::Head;
 use super::modifiers::{self, Subject};
 use super::plan::AtRest;
+use super::pod_volumes::wait_container;
 use super::preview::Hand;
 use super::records::{Action, Record};
 use super::reset::{MissingMetadata, reset};
@@ -37,6 +38,8 @@ pub(crate) enum Error {
     Question { action: &'static str, source: Box<cluster::Error> },
     #[error("{action}")]
     Action { action: &'static str, source: crate::actions::restore::Error },
+    #[error(transparent)]
+    HoldBack(#[from] wait_container::Error),
     #[error(transparent)]
     Modifier(#[from] modifiers::Error),
     #[error("encoding it failed")]
@@ -107,7 +110,10 @@ impl Run {
             Ok(record) => record,
             Err(error) => {
                 let verb = match error {
-                    Error::Question { .. } | Error::Action { .. } | Error::Modifier(_) => "preparing",
+                    Error::Question { .. }
+                    | Error::Action { .. }
+                    | Error::HoldBack(_)
+                    | Error::Modifier(_) => "preparing",
                     Error::Read(_)
                     | Error::Decode(_)
                     | Error::Reset(_)
@@ -189,6 +195,7 @@ impl Run {
             }
         }
         take_filters(&mut object);
+        self.hold_back(item, &mut object)?;
         if &*entry.group_resource == "persistentvolumeclaims" {
             volumes::rebind_claim(&mut object, |volume| self.is_provisioned_anew(volume));
         }

@@ -20,6 +20,7 @@ use super::hooks::Hooks;
 use super::leftovers::Leftovers;
 use super::modifiers::Modifiers;
 use super::plan::{Decision, Entry, Plan, Skip, Step, Target, Wave, plan, target_namespace};
+use super::pod_volumes::Files;
 use super::preview::Hand;
 use super::records::{Action, Claim, Record, Records};
 use super::settings::Settings;
@@ -45,6 +46,7 @@ pub(crate) struct Run {
     pub(crate) settings: Settings,
     pub(crate) configuration: Configuration,
     pub(crate) modifiers: Option<Modifiers>,
+    pub(crate) files: Files,
     pub(crate) hooks: Hooks,
     pub(crate) owner_references: OwnerReferences,
     pub(crate) leftovers: Leftovers,

@@ -4,6 +4,7 @@
 //! In: the store and the backup's name. Out: an [`Index`] over one spool file, a first look into each object, the
 //! volumes. A damaged archive is an error of the whole restore.
 
+use holdfast_policy::velero::PodVolumeBackup;
 use holdfast_policy::velero::labels::PVC_NAME;
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use super::first_look::{Head, Kinds};
 use super::run::place;
 use super::selection::Details;
 use super::versions::Choice;
-use super::volumes::VolumeInfo;
+use super::volumes::{PodVolumeInfo, VolumeInfo};
 use crate::archive::{self, EntryProblem, Index, Kept, Limits, ProblemReason};
 use crate::store::{self, BackupFile, BackupStore};
 
@@ -98,6 +99,11 @@ pub(crate) fn by_place(index: &Index) -> Vec<u32> {
     positions
 }
 
+/// The transfers of the backup's pod volumes, those that failed among them.
+pub(crate) async fn pod_volumes(store: &BackupStore, backup: &str) -> Result<Vec<PodVolumeBackup>, Error> {
+    Ok(file(store, backup, BackupFile::PodVolumeBackups).await?.unwrap_or_default())
+}
+
 /// What the backup says of its volumes; backups before Velero 1.13 say it in two other files.
 pub(crate) async fn volumes(store: &BackupStore, backup: &str) -> Result<Vec<VolumeInfo>, Error> {
     if let Some(volumes) = file::<Vec<VolumeInfo>>(store, backup, BackupFile::VolumeInfo).await? {
@@ -139,6 +145,10 @@ fn of_pod_volume_backup(backup: &Value) -> VolumeInfo {
         pvc_namespace: text(backup, "/spec/pod/namespace"),
         pv_name: text(backup, "/spec/volume"),
         backup_method: "PodVolumeBackup".to_owned(),
+        pvb_info: Some(PodVolumeInfo {
+            uploader_type: text(backup, "/spec/uploaderType"),
+            pod_namespace: text(backup, "/spec/pod/namespace"),
+        }),
         ..VolumeInfo::default()
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::plan::target_namespace;
 use super::selection::Selection;
+use crate::engine::node_agents::DataPath;
 
 const BIND_ANNOTATIONS: [&str; 2] =
     ["pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"];
@@ -24,6 +25,15 @@ pub(crate) struct VolumeInfo {
     pub(crate) pv_name: String,
     pub(crate) backup_method: String,
     pub(crate) snapshot_data_moved: bool,
+    pub(crate) pvb_info: Option<PodVolumeInfo>,
+}
+
+/// Of a volume whose files are in a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct PodVolumeInfo {
+    pub(crate) uploader_type: String,
+    pub(crate) pod_namespace: String,
 }
 
 /// What happens to a persistent volume whose data the backup does not have.
@@ -85,18 +95,25 @@ fn remove_bind_annotations(object: &mut Value) {
 
 /// The volumes that this restore would bring back empty although the backup has their data. `snapshots` says
 /// whether snapshots are wanted at all; files are, always.
-pub(crate) fn unreadable(volumes: &[VolumeInfo], selection: &Selection, snapshots: Snapshots) -> Vec<String> {
+pub(crate) fn unreadable(
+    volumes: &[VolumeInfo],
+    selection: &Selection,
+    snapshots: Snapshots,
+    data_path: DataPath,
+) -> Vec<String> {
     let wanted = ["persistentvolumeclaims", "persistentvolumes", "pods"]
         .iter()
         .any(|group_resource| selection.resources.includes(group_resource));
     volumes
         .iter()
         .filter(|volume| {
-            wanted && (volume.pvc_namespace.is_empty() || selection.namespaces.includes(&volume.pvc_namespace))
+            let namespace = volume.namespace();
+            wanted && (namespace.is_empty() || selection.namespaces.includes(namespace))
         })
         .filter_map(|volume| {
             let how = match (volume.backup_method.as_str(), snapshots) {
                 ("", _) => return None,
+                ("PodVolumeBackup", _) if volume.is_readable(data_path) => return None,
                 ("PodVolumeBackup", _) => "a kopia repository",
                 (_, Snapshots::Unwanted) => return None,
                 ("CSISnapshot", Snapshots::Wanted) if volume.snapshot_data_moved => "a kopia repository",
@@ -108,6 +125,24 @@ pub(crate) fn unreadable(volumes: &[VolumeInfo], selection: &Selection, snapshot
             Some(format!("data of volume {pv_name} (claim {pvc_namespace}/{pvc_name}) is in {how}, which can't be read yet"))
         })
         .collect()
+}
+
+impl VolumeInfo {
+    fn namespace(&self) -> &str {
+        match &self.pvb_info {
+            Some(info) if self.pvc_namespace.is_empty() => &info.pod_namespace,
+            Some(_) | None => &self.pvc_namespace,
+        }
+    }
+
+    /// Whether somebody is there who reads the repository with its files.
+    fn is_readable(&self, data_path: DataPath) -> bool {
+        match (self.pvb_info.as_ref().map(|info| info.uploader_type.as_str()), data_path) {
+            // A list of old that does not say is restic's.
+            (Some("restic" | ""), _) | (Some("kopia"), DataPath::Velero) => true,
+            (Some(_), _) | (None, _) => false,
+        }
+    }
 }
 
 /// `spec.restorePVs`.
@@ -182,7 +217,7 @@ mod tests {
             }
         };
         let found = |method: &str, selection: &Selection, snapshots| {
-            unreadable(&[volume(method)], selection, snapshots).len()
+            unreadable(&[volume(method)], selection, snapshots, DataPath::Holdfast).len()
         };
         let everything = selection(&[], &[]);
         assert_eq!(found("", &everything, Snapshots::Wanted), 0);
@@ -194,5 +229,31 @@ mod tests {
         assert_eq!(found("PodVolumeBackup", &everything, Snapshots::Unwanted), 1);
         let no_volumes = selection(&[], &["persistentvolumeclaims", "persistentvolumes", "pods"]);
         assert_eq!(found("PodVolumeBackup", &no_volumes, Snapshots::Wanted), 0);
+    }
+
+    #[test]
+    fn files_in_a_repository_of_restic_s_can_be_read_and_kopia_s_by_velero_s_agent() {
+        let volume = |uploader: &str| VolumeInfo {
+            backup_method: "PodVolumeBackup".to_owned(),
+            pvb_info: Some(PodVolumeInfo {
+                uploader_type: uploader.to_owned(),
+                pod_namespace: "shop".to_owned(),
+            }),
+            ..VolumeInfo::default()
+        };
+        let selection = Selection {
+            resources: NameFilter::new(&[], &[]),
+            namespaces: NameFilter::new(&["shop".to_owned()], &[]),
+            cluster_scope: None.into(),
+            details: Details::default(),
+        };
+        let found = |uploader: &str, data_path| {
+            unreadable(&[volume(uploader)], &selection, Snapshots::Wanted, data_path).len()
+        };
+        assert_eq!(found("restic", DataPath::Holdfast), 0);
+        assert_eq!(found("", DataPath::Holdfast), 0);
+        assert_eq!(found("kopia", DataPath::Holdfast), 1);
+        assert_eq!(found("kopia", DataPath::Velero), 0);
+        assert_eq!(found("novel", DataPath::Velero), 1);
     }
 }

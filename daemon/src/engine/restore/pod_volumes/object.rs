@@ -1,0 +1,68 @@
+//! The PodVolumeRestore that asks for one volume. Pure.
+
+use holdfast_policy::velero;
+use holdfast_policy::velero::{PodVolumeRestore, PodVolumeRestoreSpec, labels};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use super::Kept;
+use super::transfer::Pod;
+
+/// Keys of the uploader's settings, as Velero names them.
+const PARALLEL_FILES: &str = "ParallelFilesDownload";
+const SPARSE_FILES: &str = "WriteSparseFiles";
+
+pub(super) fn wanted(restore: &velero::Restore, location: &str, pod: &Pod, kept: &Kept) -> PodVolumeRestore {
+    let name = restore.metadata.name.clone().unwrap_or_default();
+    let uid = restore.metadata.uid.clone().unwrap_or_default();
+    let own = |text: &str| text.to_owned();
+    let uploader = restore.spec.uploader_config.as_ref();
+    let parallel = uploader.map(|config| config.parallel_files_download).filter(|files| *files > 0);
+    let sparse = uploader.and_then(|config| config.write_sparse_files);
+    PodVolumeRestore {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{name}-")),
+            namespace: restore.metadata.namespace.clone(),
+            labels: Some(
+                [
+                    (own(labels::RESTORE_NAME), labels::short_name(&name)),
+                    (own(labels::RESTORE_UID), uid.clone()),
+                    (own(labels::POD_UID), pod.uid.clone()),
+                ]
+                .into(),
+            ),
+            owner_references: Some(vec![OwnerReference {
+                api_version: own("velero.io/v1"),
+                kind: own("Restore"),
+                name,
+                uid,
+                controller: Some(true),
+                ..OwnerReference::default()
+            }]),
+            ..ObjectMeta::default()
+        },
+        spec: PodVolumeRestoreSpec {
+            pod: ObjectReference {
+                kind: Some(own("Pod")),
+                namespace: Some(pod.namespace.clone()),
+                name: Some(pod.name.clone()),
+                uid: Some(pod.uid.clone()),
+                ..ObjectReference::default()
+            },
+            volume: kept.volume.clone(),
+            backup_storage_location: own(location),
+            repo_identifier: String::new(),
+            uploader_type: Some(kept.uploader),
+            snapshot_id: kept.snapshot.clone(),
+            source_namespace: kept.namespace.clone(),
+            uploader_settings: parallel
+                .map(|files| (own(PARALLEL_FILES), files.to_string()))
+                .into_iter()
+                .chain(sparse.map(|sparse| (own(SPARSE_FILES), sparse.to_string())))
+                .collect(),
+            cancel: false,
+            snapshot_size: kept.bytes,
+        },
+        ..PodVolumeRestore::default()
+    }
+}
