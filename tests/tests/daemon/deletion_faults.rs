@@ -9,6 +9,7 @@ use holdfast::cluster::Cluster;
 use holdfast::controllers::claim::Claim;
 use holdfast::controllers::events::Events;
 use holdfast::controllers::{OnRestart, delete_backup_request, restore};
+use holdfast::engine::pod_volumes::PodVolumes;
 use holdfast_policy::duration::GoDuration;
 use holdfast_policy::velero::{
     Backup, BackupPhase, BackupStorageLocation, DeleteBackupRequest, LocationPhase, Restore, RestorePhase,
@@ -67,6 +68,7 @@ impl Life {
             backups: backups.clone(),
             locations: locations.clone(),
             stores,
+            pod_volumes: PodVolumes::usual(&client, namespace, &clock.clock()),
             cluster: Cluster::new(client),
             clock: clock.clock(),
             claim: Claim { holder: "test".to_owned(), epoch: 1 },

@@ -201,7 +201,8 @@ impl Collector<'_> {
             repositories.ready(&key, &transfers.store, *data_path).await?;
             transfers.state().ready_repositories.insert(key);
         }
-        transfers.cleared.get_or_try_init(|| transfers.clear()).await.map(|()| ())
+        transfers.cleared.get_or_try_init(|| transfers.clear()).await?;
+        Ok(())
     }
 
     /// Gives the reason where the volume is left out.

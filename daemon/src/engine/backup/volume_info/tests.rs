@@ -89,7 +89,7 @@ fn the_verdict_of_a_policy_is_the_reason() {
         let verdicts = PodVerdicts::from([("data".to_owned(), verdict)]);
         info.meet_pod(&pod("web", json!({})), &verdicts).unwrap();
         info.meet_volume(&volume(claim.clone()), Some(verdict)).unwrap();
-        info.entries(&ledger)[0].skipped_reason.clone()
+        info.entries(&ledger)[0].skipped_reason.clone().unwrap_or_default()
     };
     let opted_out = "podvolume: opted out due to annotation in pod web;";
     assert_eq!(
