@@ -14,6 +14,7 @@ mod counts;
 mod deletions;
 mod durations;
 mod exposition;
+mod health;
 mod latest;
 mod ledger;
 mod stage;

@@ -27,6 +27,7 @@ pub use locations::Location;
 pub use policies::{Problem, Source};
 pub use runs::{BackupLine, Deletions, RestoreLine, Run, RunKind, has_ended, restore_has_ended};
 pub use schedules::{Schedule, State};
+pub(crate) use {policies::sources, runs::deletions, schedules::schedules};
 
 /// How many backups and restores are told one by one.
 const NEWEST: usize = 20;

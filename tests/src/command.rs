@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::process::Command;
 
 use crate::daemon;
+use crate::programs::{self, Program};
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,11 @@ pub async fn kubectl_holdfast<I: AsRef<OsStr>>(
     std::os::unix::fs::symlink(daemon::program().await?, &plugin).context("linking the plugin")?;
     let mut command = Command::new(kubectl);
     ended(command.arg("holdfast").args(arguments).env("PATH", folder.path())).await
+}
+
+/// Prometheus' own tool, built first where needed.
+pub async fn promtool<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> anyhow::Result<Ended> {
+    ended(Command::new(programs::locate(Program::Promtool).await?).args(arguments)).await
 }
 
 async fn ended(command: &mut Command) -> anyhow::Result<Ended> {

@@ -1,7 +1,7 @@
 //! The programs the testbed runs, and where they come from.
 //!
 //! `KUBEBUILDER_ASSETS` is used as far as it has them. The rest is built once as Go modules with pinned
-//! versions (`controlplane/`, `noderuntime/`, `s3server/` and `gcsserver/` beside this crate) into the user's cache folder,
+//! versions (`controlplane/`, `noderuntime/`, `s3server/`, `gcsserver/` and `promtool/` beside this crate) into the user's cache folder,
 //! in a directory named after everything that decides the result, so that a second clone builds nothing again. Azurite is
 //! installed there likewise ([`azurite`]).
 
@@ -39,6 +39,14 @@ const S3_SERVER: Module = Module {
     tags: "",
     sources: &[],
 };
+const PROMTOOL: Module = Module {
+    name: "promtool",
+    go_mod: include_str!("../promtool/go.mod"),
+    go_sum: include_str!("../promtool/go.sum"),
+    // Finding targets in clouds takes most of the build, and no test needs it.
+    tags: "remove_all_sd",
+    sources: &[],
+};
 const GCS_SERVER: Module = Module {
     name: "gcsserver",
     go_mod: include_str!("../gcsserver/go.mod"),
@@ -65,6 +73,7 @@ pub(crate) enum Program {
     Ctr,
     S3Gateway,
     GcsServer,
+    Promtool,
 }
 
 /// A Go module beside this crate that pins the versions of some of the programs.
@@ -113,6 +122,7 @@ impl Program {
             Program::Ctr => "ctr",
             Program::S3Gateway => "versitygw",
             Program::GcsServer => "gcsserver",
+            Program::Promtool => "promtool",
         }
     }
 
@@ -128,6 +138,7 @@ impl Program {
             Program::Ctr => "github.com/containerd/containerd/v2/cmd/ctr",
             Program::S3Gateway => "github.com/versity/versitygw/cmd/versitygw",
             Program::GcsServer => "holdfast.dev/tests/gcsserver",
+            Program::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
         }
     }
 
@@ -141,6 +152,7 @@ impl Program {
             Program::Containerd | Program::ContainerdShim | Program::Ctr => &NODE_RUNTIME,
             Program::S3Gateway => &S3_SERVER,
             Program::GcsServer => &GCS_SERVER,
+            Program::Promtool => &PROMTOOL,
         }
     }
 
@@ -157,7 +169,8 @@ impl Program {
             | Program::ContainerdShim
             | Program::Ctr
             | Program::S3Gateway
-            | Program::GcsServer => None,
+            | Program::GcsServer
+            | Program::Promtool => None,
         }
     }
 }
@@ -302,6 +315,7 @@ mod tests {
             Program::Ctr,
             Program::S3Gateway,
             Program::GcsServer,
+            Program::Promtool,
         ] {
             let pinned = program.module().go_mod.lines().any(|line| line.ends_with(program.package()));
             assert!(pinned, "{program:?}");

@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("node_agent", &["clock", "store", "cluster", "engine", "repository", "controllers"]),
     ("publish", &["clock", "store", "archive", "cluster"]),
-    ("metrics", &["clock", "controllers"]),
+    ("metrics", &["clock", "controllers", "overview"]),
     ("overview", &["clock", "controllers", "intake"]),
     ("web", &["clock", "cluster", "engine", "controllers", "overview"]),
     ("intake", &["*"]),

@@ -31,9 +31,10 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
         () = parts.stop_controllers.cancelled() => return,
     }
     if let Some(page) = page {
-        page::show(page, &records, client, namespace, parts);
+        page::show(page, &records);
     }
     let Records {
+        policy_sets,
         locations,
         backups,
         restores,
@@ -50,6 +51,9 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
         restores: restores.clone(),
         schedules: schedules.clone(),
         locations: locations.clone(),
+        deletion_requests: deletion_requests.clone(),
+        policy_sets,
+        namespace: namespace.clone(),
         clock: options.clock.clone(),
     });
     let stores = Stores::new(client, namespace);

@@ -8,7 +8,7 @@ use kube::Client;
 use super::Options;
 use super::listen::{self, Health};
 use super::parts::Parts;
-use super::records::{Records, watch};
+use super::records::{Records, policy_sets, watch};
 use crate::cli::version;
 use crate::cluster::Cluster;
 use crate::web::{self, Copies, Page, Setting, Token};
@@ -50,9 +50,9 @@ fn token(path: &Path) -> anyhow::Result<Token> {
 }
 
 /// Shows what the controllers look at.
-pub(super) fn show(page: &Page, records: &Records, client: &Client, namespace: &str, parts: &mut Parts) {
+pub(super) fn show(page: &Page, records: &Records) {
     page.show(Copies {
-        policy_sets: watch(client, namespace, Vec::new(), parts),
+        policy_sets: records.policy_sets.clone(),
         locations: records.locations.clone(),
         schedules: records.schedules.clone(),
         backups: records.backups.clone(),
@@ -64,7 +64,7 @@ pub(super) fn show(page: &Page, records: &Records, client: &Client, namespace: &
 /// Shows what is watched for the page alone, where no controllers run.
 pub(super) fn show_alone(page: &Page, client: &Client, namespace: &str, parts: &mut Parts) {
     page.show(Copies {
-        policy_sets: watch(client, namespace, Vec::new(), parts),
+        policy_sets: policy_sets(client, namespace, parts),
         locations: watch(client, namespace, Vec::new(), parts),
         schedules: watch(client, namespace, Vec::new(), parts),
         backups: watch(client, namespace, Vec::new(), parts),

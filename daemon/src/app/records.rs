@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{
     Backup, BackupStorageLocation, DeleteBackupRequest, DownloadRequest, PodVolumeBackup, Restore, Schedule,
     ServerStatusRequest,
 };
-use kube::Client;
+use kube::api::ListParams;
+use kube::{Api, Client};
 
 use super::parts::Parts;
 use crate::controllers::foreign_server::Lookout;
@@ -14,6 +16,7 @@ use crate::controllers::watched::{Observer, Record, Watched};
 use crate::metrics::Figures;
 
 pub(super) struct Records {
+    pub(super) policy_sets: Arc<Watched<PolicySet>>,
     pub(super) locations: Arc<Watched<BackupStorageLocation>>,
     pub(super) backups: Arc<Watched<Backup>>,
     pub(super) restores: Arc<Watched<Restore>>,
@@ -37,6 +40,7 @@ impl Records {
         let lookout = || Arc::new(lookout.clone());
         let figures = || Arc::new(figures.clone());
         Records {
+            policy_sets: policy_sets(client, namespace, parts),
             locations: watch(client, namespace, vec![lookout()], parts),
             backups: watch(client, namespace, vec![lookout(), figures()], parts),
             restores: watch(client, namespace, vec![lookout(), figures()], parts),
@@ -51,6 +55,8 @@ impl Records {
     /// Returns once everything that there is at the start is known.
     pub(super) async fn filled(&self) {
         let Records {
+            // Only told of, and nothing waits for it.
+            policy_sets: _,
             locations,
             backups,
             restores,
@@ -71,6 +77,22 @@ impl Records {
             status_requests.filled(),
         );
     }
+}
+
+/// Where the cluster lacks the kind there are none, and nothing is wrong.
+pub(super) fn policy_sets(client: &Client, namespace: &str, parts: &mut Parts) -> Arc<Watched<PolicySet>> {
+    let watched = Arc::new(Watched::new(client, namespace));
+    let api: Api<PolicySet> = Api::namespaced(client.clone(), namespace);
+    let followed = watched.clone();
+    parts.start(async move {
+        let asked = api.list(&ListParams::default().limit(1)).await;
+        if matches!(asked, Err(kube::Error::Api(status)) if status.code == 404) {
+            return std::future::pending().await;
+        }
+        followed.follow().await;
+        Ok(())
+    });
+    watched
 }
 
 pub(super) fn watch<K: Record>(

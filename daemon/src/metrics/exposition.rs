@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero;
 use holdfast_policy::velero::{BackupPhase, LocationPhase};
 use kube::ResourceExt;
@@ -15,9 +16,11 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Figures;
 use super::counts::Counts;
+use super::health::Health;
 use super::latest::{Latest, latest};
 use crate::clock::Clock;
 use crate::controllers::watched::Watched;
+use crate::overview::Facts;
 
 /// What a scrape looks at.
 pub struct Exposition {
@@ -26,6 +29,9 @@ pub struct Exposition {
     pub restores: Arc<Watched<velero::Restore>>,
     pub schedules: Arc<Watched<velero::Schedule>>,
     pub locations: Arc<Watched<velero::BackupStorageLocation>>,
+    pub deletion_requests: Arc<Watched<velero::DeleteBackupRequest>>,
+    pub policy_sets: Arc<Watched<PolicySet>>,
+    pub namespace: String,
     pub clock: Clock,
 }
 
@@ -40,6 +46,7 @@ struct Scrape {
     restores: usize,
     /// Requests to delete a backup, by who asked.
     deletions: Vec<(&'static str, u64)>,
+    health: Health,
 }
 
 struct Series {
@@ -110,6 +117,7 @@ const GAUGES: [Gauge; 6] = [
 
 impl Exposition {
     fn scrape(&self) -> Scrape {
+        let now = (self.clock)();
         let backups = self.backups.all();
         let mut latest = latest(&backups);
         let ledger = self.figures.ledger();
@@ -127,12 +135,23 @@ impl Exposition {
         let is_available = |location: &velero::BackupStorageLocation| {
             location.status.phase == Some(LocationPhase::Available)
         };
+        let locations = self.locations.all();
         Scrape {
-            now: (self.clock)(),
+            health: Health::of(
+                &Facts {
+                    namespace: self.namespace.clone(),
+                    policy_sets: self.policy_sets.all(),
+                    schedules: self.schedules.all(),
+                    backups: backups.clone(),
+                    locations: locations.clone(),
+                    deletion_requests: self.deletion_requests.all(),
+                    restores: Vec::new(),
+                },
+                now,
+            ),
+            now,
             schedules,
-            locations: self
-                .locations
-                .all()
+            locations: locations
                 .iter()
                 .map(|location| (location.name_any(), is_available(location)))
                 .collect(),
@@ -188,6 +207,7 @@ impl Scrape {
             ConstCounter::new(*count).encode(family.encode_family(&[("rule", *rule)])?)?;
         }
         self.encode_durations(&mut encoder)?;
+        self.health.encode(&mut encoder)?;
         self.encode_totals(&mut encoder)
     }
 
@@ -277,6 +297,7 @@ mod tests {
                 backups: 1,
                 restores: 0,
                 deletions: vec![("ttl", 3), ("person", 0)],
+                health: Health::of(&Facts::default(), "2026-11-23T10:00:00Z".parse().unwrap()),
             }
             .encode(encoder)
         }

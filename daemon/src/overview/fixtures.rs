@@ -113,7 +113,7 @@ pub(crate) fn facts() -> Facts {
         json!({"metadata": {"name": "waiting"}, "spec": {"backupName": "mine"}}),
     ];
     let deletion_requests = vec![json!({
-        "metadata": {"name": "d"}, "spec": {"backupName": "old"},
+        "metadata": {"name": "d", "creationTimestamp": "2026-11-23T03:00:00Z"}, "spec": {"backupName": "old"},
         "status": {"phase": "Processed", "errors": ["the bucket is locked"]},
     })];
     Facts {

@@ -48,7 +48,7 @@ pub struct Problem {
     pub is_urgent: bool,
 }
 
-pub(super) fn sources(policy_sets: &[Arc<PolicySet>]) -> Vec<Source> {
+pub(crate) fn sources(policy_sets: &[Arc<PolicySet>]) -> Vec<Source> {
     policy_sets.iter().map(|set| source(set)).collect()
 }
 

@@ -84,6 +84,9 @@ pub struct RestoreLine {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deletions {
+    /// Since when the oldest of those that are not done is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<DateTime<Utc>>,
     /// How many are asked for and not done.
     pub waiting: usize,
     /// How many were tried and left something undone.
@@ -205,9 +208,15 @@ fn restore_line(restore: &Restore) -> RestoreLine {
     }
 }
 
-pub(super) fn deletions(requests: &[Arc<DeleteBackupRequest>]) -> Deletions {
+pub(crate) fn deletions(requests: &[Arc<DeleteBackupRequest>]) -> Deletions {
     let mut deletions = Deletions::default();
     for request in requests {
+        let asked = request.metadata.creation_timestamp.as_ref().map(to_chrono);
+        let is_done =
+            request.status_phase() == DeleteBackupRequestPhase::Processed && request.status.errors.is_empty();
+        if !is_done {
+            deletions.oldest = deletions.oldest.into_iter().chain(asked).min();
+        }
         match (request.status_phase(), request.status.errors.first()) {
             (DeleteBackupRequestPhase::New | DeleteBackupRequestPhase::InProgress, _) => {
                 deletions.waiting += 1

@@ -36,6 +36,9 @@ pub struct Schedule {
     /// When that was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_good_time: Option<DateTime<Utc>>,
+    /// Where the newest good one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_good_location: Option<String>,
     /// Of the newest that has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_phase: Option<BackupPhase>,
@@ -53,7 +56,7 @@ pub enum State {
     FailedValidation,
 }
 
-pub(super) fn schedules(
+pub(crate) fn schedules(
     namespace: &str,
     schedules: &[Arc<velero::Schedule>],
     policy_sets: &[Arc<PolicySet>],
@@ -110,6 +113,7 @@ fn one(
         validation_errors: schedule.status.validation_errors.clone(),
         last_good_backup: health.last_good_backup,
         last_good_time: health.last_good_time.as_ref().map(to_chrono),
+        last_good_location: good.and_then(|good| good.storage_location()).map(str::to_owned),
         last_phase: newest.ended.get(name.as_str()).map(|backup| backup.phase()),
         // What the PolicySet says of it may be a moment old.
         next_run: own.and_then(|own| own.next_run).as_ref().map(to_chrono),

@@ -1,6 +1,7 @@
 //! The daemon as users run it: custom resources in, backups and restores out, across restarts.
 
 mod adoption;
+mod alerts;
 mod archives;
 mod backup;
 mod custom_resources;
