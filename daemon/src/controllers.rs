@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod backup;
+pub mod backup_repository;
 pub mod backup_sync;
 pub mod claim;
 pub mod delete_backup_request;

@@ -12,8 +12,8 @@ use crate::controllers::foreign_server::Lookout;
 use crate::controllers::stores::Stores;
 use crate::controllers::switches::{Name, Purpose};
 use crate::controllers::{
-    backup, backup_sync, delete_backup_request, download_request, gc, location, restore, schedule,
-    server_status_request,
+    backup, backup_repository, backup_sync, delete_backup_request, download_request, gc, location, restore,
+    schedule, server_status_request,
 };
 use crate::engine::backup::Defaults;
 use crate::engine::pod_volumes::PodVolumes;
@@ -43,6 +43,7 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
         deletion_requests,
         download_requests,
         status_requests,
+        repositories,
     } = records;
 
     health.expose(Exposition {
@@ -72,9 +73,10 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
         clock: options.clock.clone(),
         default_frequency: options.store_validation_frequency,
     };
+    let handle = Repositories::new(client.clone(), namespace, options.clock.clone());
     let files = PodVolumes {
         namespace: namespace.clone(),
-        repositories: Repositories::new(client.clone(), namespace, options.clock.clone()),
+        repositories: handle.clone(),
         data_path: options.data_path,
         timeout: options.fs_backup_timeout,
         helper_image: options.restore_helper_image.clone(),
@@ -144,7 +146,15 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
         cluster: this.clone(),
         frequency: options.garbage_collection_frequency,
     };
+    let backup_repository = backup_repository::Controller {
+        repositories,
+        locations: locations.clone(),
+        handle: handle.clone(),
+        stores: stores.clone(),
+        clock: options.clock.clone(),
+    };
     let delete_backup_request = delete_backup_request::Controller {
+        repositories: handle,
         requests: deletion_requests,
         backups: backups.clone(),
         restores: restores.clone(),
@@ -192,6 +202,9 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
     }
     if switches.is_on(Name::BackupDeletion) {
         parts.start_controller(delete_backup_request.run(stop.clone()));
+    }
+    if switches.is_on(Name::BackupRepo) {
+        parts.start_controller(backup_repository.run(stop.clone()));
     }
     if switches.is_on(Name::Gc) {
         parts.start_controller(gc.run(stop.clone()));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{
-    Backup, BackupStorageLocation, DeleteBackupRequest, DownloadRequest, PodVolumeBackup, Restore, Schedule,
-    ServerStatusRequest,
+    Backup, BackupRepository, BackupStorageLocation, DeleteBackupRequest, DownloadRequest, PodVolumeBackup,
+    Restore, Schedule, ServerStatusRequest,
 };
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -25,6 +25,7 @@ pub(super) struct Records {
     pub(super) deletion_requests: Arc<Watched<DeleteBackupRequest>>,
     pub(super) download_requests: Arc<Watched<DownloadRequest>>,
     pub(super) status_requests: Arc<Watched<ServerStatusRequest>>,
+    pub(super) repositories: Arc<Watched<BackupRepository>>,
 }
 
 impl Records {
@@ -49,6 +50,7 @@ impl Records {
             deletion_requests: watch(client, namespace, vec![figures()], parts),
             download_requests: watch(client, namespace, Vec::new(), parts),
             status_requests: watch(client, namespace, Vec::new(), parts),
+            repositories: watch(client, namespace, Vec::new(), parts),
         }
     }
 
@@ -65,6 +67,7 @@ impl Records {
             deletion_requests,
             download_requests,
             status_requests,
+            repositories,
         } = self;
         tokio::join!(
             locations.filled(),
@@ -75,6 +78,7 @@ impl Records {
             deletion_requests.filled(),
             download_requests.filled(),
             status_requests.filled(),
+            repositories.filled(),
         );
     }
 }

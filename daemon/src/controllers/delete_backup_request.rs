@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::actions::delete::Action;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::engine::repositories::Repositories;
 
 use super::backoff::Backoff;
 use super::events::Events;
@@ -42,6 +43,7 @@ pub struct Controller {
     pub clock: Clock,
     pub events: Events,
     /// How many backups are deleted at a time.
+    pub repositories: Repositories,
     pub limit: usize,
     /// The location of backups that name none and where none is marked as the default.
     pub default_location: String,

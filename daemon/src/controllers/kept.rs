@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{
-    Backup, BackupPhase, BackupStorageLocation, BackupSummary, DeleteBackupRequest, DownloadRequest,
-    PodVolumeBackup, PodVolumeRestore, Restore, Schedule, ServerStatusRequest,
+    Backup, BackupPhase, BackupRepository, BackupStorageLocation, BackupSummary, DeleteBackupRequest,
+    DownloadRequest, PodVolumeBackup, PodVolumeRestore, Restore, Schedule, ServerStatusRequest,
 };
 use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
@@ -73,6 +73,7 @@ macro_rules! kept_as_they_are {
 }
 
 kept_as_they_are! {
+    BackupRepository
     BackupStorageLocation
     DeleteBackupRequest
     DownloadRequest

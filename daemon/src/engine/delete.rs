@@ -15,6 +15,7 @@ use crate::archive;
 use crate::store::{self, BackupFile, BackupStore, Write};
 
 mod contents;
+pub mod pod_volumes;
 mod survey;
 
 pub use survey::{Data, Record, Survey, record, survey};

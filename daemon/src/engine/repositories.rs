@@ -27,6 +27,8 @@ mod identifier;
 pub mod pruning;
 pub mod secret;
 
+pub use pruning::Pruned;
+
 use secret::{Made, SecretError};
 
 /// As Velero tidies up repositories of this format.

@@ -10,6 +10,7 @@ use holdfast::controllers::claim::Claim;
 use holdfast::controllers::events::Events;
 use holdfast::controllers::{OnRestart, delete_backup_request, restore};
 use holdfast::engine::pod_volumes::PodVolumes;
+use holdfast::engine::repositories::Repositories;
 use holdfast_policy::duration::GoDuration;
 use holdfast_policy::velero::{
     Backup, BackupPhase, BackupStorageLocation, DeleteBackupRequest, LocationPhase, Restore, RestorePhase,
@@ -58,6 +59,7 @@ impl Life {
             cluster: Cluster::new(client.clone()),
             clock: clock.clock(),
             events: Events::new(&client),
+            repositories: Repositories::new(client.clone(), namespace, clock.clock()),
             limit: 4,
             default_location: "default".to_owned(),
             actions: holdfast::actions::delete::all(),

@@ -2,6 +2,7 @@
 
 mod backup;
 mod cluster;
+mod deletion;
 mod place;
 mod repository;
 mod restore;

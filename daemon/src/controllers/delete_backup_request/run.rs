@@ -155,7 +155,7 @@ impl Work {
     }
 
     async fn delete_data(&self) -> Result<(), Failure> {
-        let Controller { stores, cluster, actions, .. } = &self.controller;
+        let Controller { stores, cluster, actions, repositories, .. } = &self.controller;
         let name = self.backup_name();
         let failed_before = |error: &dyn std::error::Error| match self.attempt {
             Attempt::First => Failure::Before { errors: vec![reason(error)], again: Again::Yes },
@@ -186,16 +186,23 @@ impl Work {
                 survey.data
             }
         };
+        let is_any = !data.is_empty();
+        let (files, data) = delete::pod_volumes::take(data, &self.start.location.name_any());
         let undeletable = delete::undeletable(&data, actions);
         if !undeletable.is_empty() {
             return Err(failed(undeletable));
         }
         // A mark whose answer got lost is there all the same, so from here on there is no way back.
-        if !data.is_empty() {
+        if is_any {
             delete::mark(&store, &record, Data::MayBeThere).await.map_err(midway)?;
             let cx = Context { backup: name, location: &self.start.location, cluster };
             let deleted = delete::volumes(&data, actions, &cx).await;
-            deleted.map_err(|errors| Failure::Midway { errors })?;
+            let forgotten = delete::pod_volumes::delete(&files, name, repositories, &store).await;
+            let errors: Vec<String> =
+                [deleted, forgotten].into_iter().filter_map(Result::err).flatten().collect();
+            if !errors.is_empty() {
+                return Err(Failure::Midway { errors });
+            }
         }
         delete::mark(&store, &record, Data::Gone).await.map_err(midway)?;
         delete::files(&store, name).await.map_err(midway)

@@ -21,6 +21,9 @@ use crate::store::BackupStore;
 /// Annotation on a BackupRepository: somebody deletes unused data, and was there at this instant.
 pub const PRUNING: &str = "holdfast.dev/pruning";
 
+/// Annotation on a BackupRepository: snapshots were forgotten at this instant.
+pub const ASKED: &str = "holdfast.dev/pruning-asked";
+
 /// How often the mark is renewed.
 const RENEW: Duration = Duration::from_secs(30);
 /// A mark older than this was left by a process that is gone.
@@ -44,25 +47,44 @@ pub async fn wait_until_over(
     }
 }
 
+/// What a pass over a repository has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pruned {
+    /// Nothing unused is left.
+    Wholly,
+    /// Somebody wrote meanwhile: a later pass deletes.
+    Marked,
+}
+
 impl Repositories {
     /// Removes the data that no snapshot needs: at once where nobody transfers anything, else in two passes.
-    pub async fn prune(&self, key: &Key, store: &BackupStore) -> Result<(), Error> {
-        let Some(object) = find(&self.client, &self.namespace, key).await? else { return Ok(()) };
+    pub async fn prune(&self, key: &Key, store: &BackupStore) -> Result<Pruned, Error> {
+        let Some(object) = find(&self.client, &self.namespace, key).await? else {
+            return Ok(Pruned::Wholly);
+        };
         let name = object.name_any();
         self.mark(&name, Some((self.clock)())).await?;
         let pruned = async {
-            let deletion = match self.transfers(key).await? {
-                0 => Deletion::Now,
-                _ => Deletion::Marked,
+            let (deletion, pruned) = match self.transfers(key).await? {
+                0 => (Deletion::Now, Pruned::Wholly),
+                _ => (Deletion::Marked, Pruned::Marked),
             };
-            Ok(self.open(key, store).await?.prune(deletion).await?)
+            self.open(key, store).await?.prune(deletion).await?;
+            Ok(pruned)
         };
         let ended = tokio::select! {
             pruned = pruned => pruned,
             never = self.renew(&name) => match never {},
         };
         let unmarked = self.mark(&name, None).await;
-        ended.and(unmarked)
+        unmarked.and(ended)
+    }
+
+    /// Has the unused data removed soon.
+    pub async fn ask_for_pruning(&self, key: &Key) -> Result<(), Error> {
+        let Some(object) = find(&self.client, &self.namespace, key).await? else { return Ok(()) };
+        let now = (self.clock)().to_rfc3339_opts(SecondsFormat::Secs, true);
+        self.patch(&object.name_any(), json!({"metadata": {"annotations": {ASKED: now}}})).await.map(drop)
     }
 
     async fn renew(&self, name: &str) -> std::convert::Infallible {
