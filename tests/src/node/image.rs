@@ -12,6 +12,15 @@ use tar::{Builder, EntryType, Header};
 
 use super::IMAGE;
 
+/// What Velero's image has under this name, in a few lines: waits until all volumes of a restored pod are complete.
+const RESTORE_HELPER: &[u8] = b"#!/bin/sh
+for volume in /restores/*; do
+  until [ -e \"$volume/.velero/$1\" ]; do sleep 0.2; done
+done
+rm -rf /restores/*/.velero
+exit 0
+";
+
 /// Writes the image to `path`; `busybox` must be a static program.
 pub(super) fn write(path: &Path, busybox: &Path) -> anyhow::Result<()> {
     let layer = layer(busybox)?;
@@ -56,6 +65,7 @@ fn layer(busybox: &Path) -> anyhow::Result<Vec<u8>> {
         header.set_entry_type(EntryType::Symlink);
         archive.append_link(&mut header, format!("bin/{applet}"), "busybox")?;
     }
+    append(&mut archive, "velero-restore-helper", RESTORE_HELPER, 0o755)?;
     append(&mut archive, "etc/passwd", b"root:x:0:0:root:/:/bin/sh\n", 0o644)?;
     append(&mut archive, "etc/group", b"root:x:0:\n", 0o644)?;
     Ok(archive.into_inner()?)

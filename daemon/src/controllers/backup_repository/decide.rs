@@ -74,14 +74,13 @@ pub fn decide(observed: &Observed<'_>, now: DateTime<Utc>) -> Decision {
 /// None is at once.
 fn due(repository: &velero::BackupRepository) -> Option<DateTime<Utc>> {
     let last = repository.status.last_maintenance_time.as_ref().map(to_chrono)?;
-    if repository.annotations().contains_key(ASKED) {
-        // The time of its making is the first one; nothing was tried then.
-        let tried = !repository.status.recent_maintenance.is_empty();
-        let left_something = repository
-            .annotations()
-            .get(ASKED)
-            .is_some_and(|asked| asked.parse::<DateTime<Utc>>().is_ok_and(|asked| asked <= last));
-        return if tried && left_something { Some(last + AGAIN_AFTER) } else { None };
+    if let Some(asked) = repository.annotations().get(ASKED) {
+        let began =
+            repository.status.recent_maintenance.last().and_then(|last| last.start_timestamp.as_ref());
+        let asked = asked.parse::<DateTime<Utc>>().ok();
+        // What an attempt left that began since then is left for a while. Both times are whole seconds.
+        let was_tried = began.map(to_chrono).is_some_and(|began| asked < Some(began));
+        return was_tried.then(|| last + AGAIN_AFTER);
     }
     let frequency = repository.spec.maintenance_frequency.as_std();
     let frequency = frequency.filter(|frequency| !frequency.is_zero());
@@ -138,11 +137,13 @@ mod tests {
             decided(repository("2026-11-25T10:00:00Z", asked.clone(), json!([])), "ReadWrite"),
             Decision::Prune
         );
-        // Tried since, and something was left.
-        assert_eq!(
-            decided(repository("2026-11-26T09:59:30Z", asked, json!([{"result": "Failed"}])), "ReadWrite"),
-            Decision::Wait { until: Some("2026-11-26T10:04:30Z".parse().unwrap()) }
-        );
+        let after = |began: &str| {
+            let recent = json!([{"result": "Failed", "startTimestamp": began}]);
+            decided(repository("2026-11-26T09:59:30Z", asked.clone(), recent), "ReadWrite")
+        };
+        let later = Decision::Wait { until: Some("2026-11-26T10:04:30Z".parse().unwrap()) };
+        assert_eq!(after("2026-11-26T09:59:20Z"), later);
+        assert_eq!(after("2026-11-26T09:58:50Z"), Decision::Prune);
     }
 
     #[test]
