@@ -66,6 +66,8 @@ pub const OWNER_REFERENCES: &str = "holdfast.dev/owner-references";
 /// Annotation of Restores: `true` or `server` when it only tells what it would do, the second by asking the API server of
 /// each object.
 pub const DRY_RUN: &str = "holdfast.dev/dry-run";
+/// Annotation of DownloadRequests: `daemon` where the address is to be one of the daemon's own, and not of the bucket.
+pub const SERVED_BY: &str = "holdfast.dev/served-by";
 /// Annotations of the Lease by which one replica leads: the `--mode` of who holds it, and its version.
 pub const MODE: &str = "holdfast.dev/mode";
 pub const VERSION: &str = "holdfast.dev/version";

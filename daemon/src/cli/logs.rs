@@ -6,13 +6,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use holdfast_policy::velero::{Backup, BackupStorageLocation, DownloadTarget, DownloadTargetKind, Restore};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 
 use super::flags::ClusterFlags;
 use super::follow::{Followed, Verdict, name_of, to_its_end};
 use super::policies;
+use crate::controllers::download_request::decide::Server;
+use crate::controllers::leader;
+use fetch::Fetched;
 
-mod download;
+mod address;
+mod fetch;
+pub mod forward;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -27,6 +34,14 @@ pub struct Args {
     timeout: u64,
     #[command(flatten)]
     cluster: ClusterFlags,
+}
+
+/// What became of the wish to read one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Log {
+    Written,
+    /// The bucket has none.
+    Absent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +94,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     Ok(match done {
         Err(error) => policies::could_not_run(error),
-        Ok(Some(download::Log::Written)) => policies::CLEAN,
-        Ok(Some(download::Log::Absent)) => {
+        Ok(Some(Log::Written)) => policies::CLEAN,
+        Ok(Some(Log::Absent)) => {
             eprintln!("there is no log in the bucket: the run ended before it could be written");
             ExitCode::from(policies::PROBLEMS)
         }
@@ -121,13 +136,14 @@ async fn found<K: Followed>(
     }
 }
 
+/// Writes the log, from the bucket or, where that is out of reach, through the API server from the daemon.
 async fn tell(
     client: &Client,
     namespace: &str,
     target: DownloadTarget,
     location: Option<String>,
     patience: Duration,
-) -> anyhow::Result<download::Log> {
+) -> anyhow::Result<Log> {
     let locations: Api<BackupStorageLocation> = Api::namespaced(client.clone(), namespace);
     let location = match location {
         Some(name) => {
@@ -136,8 +152,43 @@ async fn tell(
         None => None,
     };
     let authority = location.and_then(|location| location.spec.object_storage.ca_cert);
-    let url = download::address(client, namespace, target, patience).await?;
-    download::print(&url, authority.as_ref().map(|authority| authority.0.as_slice())).await
+    let authority = authority.as_ref().map(|authority| authority.0.as_slice());
+    let url = address::address(client, namespace, target.clone(), Server::Bucket, patience).await?;
+    let (host, error) = match fetch::print(&url, authority).await? {
+        Fetched::Written => return Ok(Log::Written),
+        Fetched::Absent => return Ok(Log::Absent),
+        Fetched::Unreachable { host, error } => (host, error),
+    };
+    eprintln!("{host} can't be reached from here ({error}): asking the daemon for the log");
+    let url = address::address(client, namespace, target, Server::Daemon, patience).await?;
+    match fetch::print(&reachable(client, namespace, &url).await?, None).await? {
+        Fetched::Written => Ok(Log::Written),
+        Fetched::Absent => Ok(Log::Absent),
+        Fetched::Unreachable { host, error } => Err(error)
+            .with_context(|| format!("neither the bucket nor the daemon ({host}) can be reached from here")),
+    }
+}
+
+/// The daemon's own URL, through the API server where the daemon runs as a pod.
+async fn reachable(client: &Client, namespace: &str, url: &str) -> anyhow::Result<String> {
+    let mut url = reqwest::Url::parse(url).context("the daemon gave no URL")?;
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let lease = leases.get_opt(leader::NAME).await.context("cannot find out which pod leads")?;
+    let leader = lease.and_then(|lease| lease.spec?.holder_identity);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let pod = match &leader {
+        // A name that was made up is none that a pod can have.
+        Some(leader) if !leader.contains('_') => {
+            pods.get_opt(leader).await.with_context(|| format!("cannot read pod {leader}"))?
+        }
+        Some(_) | None => None,
+    };
+    if let (Some(leader), Some(_), Some(port)) = (&leader, pod, url.port_or_known_default()) {
+        let address = forward::to_pod(client, namespace, leader, port).await?;
+        let moved = url.set_ip_host(address.ip()).and_then(|()| url.set_port(Some(address.port())));
+        anyhow::ensure!(moved.is_ok(), "the daemon gave a URL without a host: {url}");
+    }
+    Ok(url.to_string())
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! The commands that people use beside a running daemon: status, get, backup now, restore run, logs, and all of it as a
 //! plugin of kubectl.
 
-use holdfast_policy::velero::{LocationPhase, Schedule};
+use holdfast_policy::velero::{BackupStorageLocation, LocationPhase, Schedule};
+use holdfast_tests::S3Server;
 use holdfast_tests::command::{Ended, holdfast, kubectl_holdfast};
 use holdfast_tests::waiting::until;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use pretty_assertions::assert_eq;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::home::{Home, PATIENCE};
+use crate::home::{Home, PATIENCE, backup_of};
 
 struct People {
     home: Home,
@@ -86,6 +87,9 @@ async fn a_backup_by_hand_is_made_watched_read_about_and_brought_back() -> anyho
     assert!(log.output.contains("Backed up a total of"), "{}", log.output);
 
     home.config_maps(&people.application)?.delete("settings", &DeleteParams::default()).await?;
+    let again = people.ask(&["backup", "now", "shop-yearly", "--name=again", "--no-wait", "-o=json"]).await?;
+    let again: Value = serde_json::from_str(&again.output)?;
+    assert_eq!((&again["kind"], &again["metadata"]["name"]), (&"Backup".into(), &"again".into()));
     let back = people.ask(&["restore", "run", "--from-backup", &name, "--name", "back"]).await?;
     assert_eq!(back.code, 0, "{back:?}");
     assert_eq!(back.output, "restore/back\n");
@@ -124,6 +128,28 @@ async fn what_is_not_there_is_told_with_exit_codes() -> anyhow::Result<()> {
     }
     let nobody = people.ask(&["status", "--namespace=default"]).await?;
     assert!(nobody.code != 0, "{nobody:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_comes_from_the_daemon_where_the_bucket_is_out_of_reach() -> anyhow::Result<()> {
+    let home = Home::new("far-bucket").await?;
+    let server = S3Server::start().await?;
+    server.create_bucket("bucket").await?;
+    let _daemon = home.daemon(&[]).await?;
+    home.s3_credentials(server.access_key(), server.secret_key()).await?;
+    home.s3_location(server.endpoint(), "bucket").await?;
+    // Where the daemon is told that others reach the bucket, nobody answers.
+    let away = json!({"spec": {"config": {"publicUrl": "http://127.0.0.1:1"}}});
+    let locations = home.runs.api::<BackupStorageLocation>();
+    locations.patch("default", &PatchParams::default(), &Patch::Merge(away)).await?;
+    home.location_is(LocationPhase::Available).await?;
+    home.runs.backup("one", backup_of(&home.namespace), PATIENCE).await?;
+    let kubeconfig = format!("--kubeconfig={}", home.testbed.kubeconfig().display());
+    let log = holdfast(["logs", "backup/one", "-n", home.namespace.as_str(), kubeconfig.as_str()]).await?;
+    assert_eq!(log.code, 0, "{log:?}");
+    assert!(log.errors.contains("127.0.0.1 can't be reached from here"), "{}", log.errors);
+    assert!(log.output.contains("Backed up a total of"), "{}", log.output);
     Ok(())
 }
 

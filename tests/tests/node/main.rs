@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backup_hooks;
+mod forward;
 mod home;
 mod interrupted;
 mod pod_volumes;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         testbed::nothing_is_left_of_a_node_whose_process_was_interrupted,
         testbed::nothing_is_left_of_a_node_whose_test_panicked,
         testbed::a_node_that_stays_is_ended_by_down,
+        forward::a_port_on_a_pods_own_loopback_answers_through_the_api_server,
         backup_hooks::hooks_run_before_and_after_in_order_and_what_they_write_is_in_the_log,
         backup_hooks::a_failing_hook_makes_the_backup_partially_failed_and_fail_leaves_the_pod_out,
         backup_hooks::a_hook_that_names_a_missing_container_or_a_sidecar_fails,

@@ -9,7 +9,7 @@ use holdfast_policy::velero::{self, Backup, Schedule};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
 
-use crate::cli::flags::ClusterFlags;
+use crate::cli::flags::{ClusterFlags, Output};
 use crate::cli::follow::{Followed as _, name_of, to_its_end};
 use crate::cli::policies;
 use crate::cli::retention::source::all;
@@ -29,12 +29,15 @@ pub(super) struct Args {
     /// Don't wait for the backup's end.
     #[arg(long)]
     no_wait: bool,
+    /// What is printed: the name of what was made at once, or the object at the end.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
     #[command(flatten)]
     cluster: ClusterFlags,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { policy, schedule, name, no_wait, cluster } = args;
+    let Args { policy, schedule, name, no_wait, output, cluster } = args;
     let namespace = cluster.namespace.clone();
     let made = cluster.with_client(async |client| {
         let schedules: Vec<Schedule> = all(&client, &namespace).await?;
@@ -44,11 +47,18 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let what = name_of(&backup);
         let made = backups.create(&PostParams::default(), &backup).await;
         let made = made.with_context(|| format!("cannot create {what}"))?;
-        policies::print(&format!("{what}\n"))?;
+        if output == Output::Text {
+            policies::print(&format!("{what}\n"))?;
+        }
         if no_wait { Ok(made) } else { to_its_end(&backups, &made.name_any()).await }
     });
     Ok(match made {
-        Ok(backup) => backup.view().exit_code(),
+        Ok(backup) => {
+            if output != Output::Text {
+                policies::print(&output.value(&backup)?)?;
+            }
+            backup.view().exit_code()
+        }
         Err(error) => policies::could_not_run(error),
     })
 }

@@ -10,7 +10,7 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
 
 use super::spec::{Source, SpecArgs, read};
-use crate::cli::flags::ClusterFlags;
+use crate::cli::flags::{ClusterFlags, Output};
 use crate::cli::follow::{Followed as _, name_of, to_its_end};
 use crate::cli::policies;
 use crate::clock;
@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// Don't wait for the restore's end.
     #[arg(long)]
     no_wait: bool,
+    /// What is printed: the name of what was made at once, or the object at the end.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
     #[command(flatten)]
     cluster: ClusterFlags,
 }
@@ -42,7 +45,7 @@ pub(super) struct Args {
 /// Exits with 0 when everything was brought back (or the Restore was made, with --no-wait), 1 when not, 2 when none could
 /// be made.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { from_backup, from_schedule, file, name, spec, no_wait, cluster } = args;
+    let Args { from_backup, from_schedule, file, name, spec, no_wait, output, cluster } = args;
     let restore = match file {
         Some(path) => read(&path),
         None => spec
@@ -58,11 +61,18 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let what = name_of(&restore);
         let made = restores.create(&PostParams::default(), &restore).await;
         let made = made.with_context(|| format!("cannot create {what}"))?;
-        policies::print(&format!("{what}\n"))?;
+        if output == Output::Text {
+            policies::print(&format!("{what}\n"))?;
+        }
         if no_wait { Ok(made) } else { to_its_end(&restores, &made.name_any()).await }
     });
     Ok(match made {
-        Ok(restore) => restore.view().exit_code(),
+        Ok(restore) => {
+            if output != Output::Text {
+                policies::print(&output.value(&restore)?)?;
+            }
+            restore.view().exit_code()
+        }
         Err(error) => policies::could_not_run(error),
     })
 }

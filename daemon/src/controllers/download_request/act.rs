@@ -9,7 +9,7 @@ use holdfast_policy::velero::{DownloadRequest, DownloadRequestPhase};
 use kube::ResourceExt;
 
 use super::Controller;
-use super::decide::{Decision, Found, LIFETIME, Signed};
+use super::decide::{Decision, Found, LIFETIME, Server, Signed};
 use super::target::Wanted;
 use crate::controllers::runs::Runs;
 use crate::controllers::stores::{self, Stores, reason};
@@ -102,11 +102,17 @@ async fn sign(
         }
     };
     let lifetime = LIFETIME.to_std().unwrap_or_default();
-    if let Some(url) = store.sign(&file, lifetime).await? {
-        return Ok(url);
-    }
     let spec = &found.location.spec;
-    let public = spec.config.get("publicUrl").filter(|url| !url.is_empty());
+    let public = match found.server {
+        Server::Bucket => {
+            if let Some(url) = store.sign(&file, lifetime).await? {
+                return Ok(url);
+            }
+            spec.config.get("publicUrl").filter(|url| !url.is_empty())
+        }
+        // Whoever asks so comes to our own address, by a way of his own.
+        Server::Daemon => None,
+    };
     let links = links.ok_or_else(|| SignError::NobodyServes { provider: spec.provider.clone() })?;
     Ok(links.link(&found.location.name_any(), public.map(String::as_str), &file, expires))
 }

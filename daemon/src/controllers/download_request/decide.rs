@@ -33,6 +33,16 @@ pub struct Found {
     pub wanted: Wanted,
     /// Of the backup or the restore.
     pub name: String,
+    pub server: Server,
+}
+
+/// Who serves the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// The bucket, where its provider has signed URLs.
+    Bucket,
+    /// We, for those who can't reach the bucket.
+    Daemon,
 }
 
 /// Why a request can't be answered.
@@ -103,6 +113,7 @@ mod tests {
 
     fn found() -> Found {
         Found {
+            server: Server::Bucket,
             location: Arc::new(BackupStorageLocation::default()),
             wanted: Wanted::OfBackup(BackupFile::Logs),
             name: "nightly".to_owned(),

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_policy::velero::DownloadTarget;
+use holdfast_policy::annotations::SERVED_BY;
+use holdfast_policy::velero::{DownloadRequest, DownloadTarget};
 use kube::ResourceExt;
 
 use super::Controller;
-use super::decide::{Found, Observed, Reason, Signed};
+use super::decide::{Found, Observed, Reason, Server, Signed};
 use super::target::{Wanted, wanted};
 use crate::controllers::runs::RunState;
 
@@ -18,7 +19,7 @@ pub(super) fn observe(
     requests
         .map(|request| Observed {
             found: match &request.spec.target {
-                Some(target) => find(controller, target),
+                Some(target) => find(controller, target, server(&request)),
                 None => Err(Reason::NoTarget),
             },
             signing: signings.get(&request.uid().unwrap_or_default()).cloned(),
@@ -27,7 +28,14 @@ pub(super) fn observe(
         .collect()
 }
 
-fn find(controller: &Controller, target: &DownloadTarget) -> Result<Found, Reason> {
+fn server(request: &DownloadRequest) -> Server {
+    match request.annotations().get(SERVED_BY).map(String::as_str) {
+        Some("daemon") => Server::Daemon,
+        Some(_) | None => Server::Bucket,
+    }
+}
+
+fn find(controller: &Controller, target: &DownloadTarget, server: Server) -> Result<Found, Reason> {
     let wanted = wanted(target.kind);
     let backup = match wanted {
         Wanted::Archive | Wanted::OfBackup(_) => target.name.clone(),
@@ -40,5 +48,5 @@ fn find(controller: &Controller, target: &DownloadTarget) -> Result<Found, Reaso
     let backup = controller.backups.get(&backup).ok_or(Reason::NoBackup { name: backup })?;
     let location = backup.spec.storage_location.clone().unwrap_or_default();
     let location = controller.locations.get(&location).ok_or(Reason::NoLocation { name: location })?;
-    Ok(Found { location, wanted, name: target.name.clone() })
+    Ok(Found { location, wanted, name: target.name.clone(), server })
 }
