@@ -3,6 +3,7 @@
 //! Everything shares this machine, so what counts is the ratio of two figures of the same run.
 
 pub mod backup;
+pub mod files;
 pub mod lifecycle;
 mod mix;
 pub mod policies;

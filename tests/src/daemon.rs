@@ -1,6 +1,6 @@
 //! The daemon under test, as a process of its own.
 
-mod cost;
+pub(crate) mod cost;
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};

@@ -48,6 +48,9 @@ enum Command {
     },
     /// Measure backups and restores beside what the API server gives a bare client, and policies beside parsing YAML.
     Bench(Bench),
+    /// One step of `bench files`, in a process of its own.
+    #[command(hide = true)]
+    BenchFilesStep { folder: PathBuf, step: String },
 }
 
 #[derive(Args)]
@@ -77,6 +80,8 @@ enum Subject {
     Lifecycle,
     /// Checking and rendering documents of policies.
     Policies,
+    /// 1 GiB of a volume's files into a repository and back, beside the stock `restic`.
+    Files,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -118,6 +123,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo => return demo::run().await,
         Command::Env { at } => standing::exports(&at.directory).await?.lines(),
         Command::Bench(bench) => measure(bench).await?,
+        Command::BenchFilesStep { folder, step } => {
+            bench::files::one_step(folder, &step).await?;
+            String::new()
+        }
     };
     std::io::stdout().write_all(lines.as_bytes())?;
     Ok(ExitCode::SUCCESS)
@@ -139,6 +148,10 @@ async fn measure(bench: Bench) -> anyhow::Result<String> {
         }
         Subject::Lifecycle => {
             let figures = bench::lifecycle::run(bench.objects.unwrap_or(MANY), bench.expired).await?;
+            (figures.table(), figures.json())
+        }
+        Subject::Files => {
+            let figures = bench::files::run().await?;
             (figures.table(), figures.json())
         }
         Subject::Policies => {
