@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -15,17 +16,23 @@ use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
 use super::{Page, page};
 
 /// How many connections are open at a time; others wait.
 const CONNECTIONS: usize = 32;
 
+/// How long one may last: longer than the longest answer takes, so that nobody holds a place by doing nothing.
+const LIFETIME: Duration = Duration::from_secs(90);
+
 /// Nothing from elsewhere, nothing inline.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const HEADERS: [(HeaderName, HeaderValue); 5] = [
+const HEADERS: [(HeaderName, HeaderValue); 6] = [
+    // A browser would keep its place until the next refresh.
+    (header::CONNECTION, HeaderValue::from_static("close")),
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -99,6 +106,7 @@ struct Bounded {
 /// A connection with its place among those that may be open.
 struct Connection {
     stream: TcpStream,
+    over: Pin<Box<Sleep>>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -110,7 +118,7 @@ impl Listener for Bounded {
         // The semaphore is never closed.
         let place = self.free.clone().acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        (Connection { stream, _place: place }, address)
+        (Connection { stream, over: Box::pin(tokio::time::sleep(LIFETIME)), _place: place }, address)
     }
 
     fn local_addr(&self) -> std::io::Result<SocketAddr> {
@@ -124,6 +132,9 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        if self.over.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -155,5 +166,50 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_loses_its_place() {
+        let (one, _other) = connected().await;
+        let free = Arc::new(Semaphore::new(1));
+        let place = free.clone().try_acquire_owned().ok();
+        let mut connection =
+            Connection { stream: one, over: Box::pin(tokio::time::sleep(Duration::ZERO)), _place: place };
+        let read = connection.read_u8().await;
+        assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        drop(connection);
+        assert_eq!(free.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_open_than_may_be() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut bounded = Bounded { listener, free: Arc::new(Semaphore::new(1)) };
+        let _callers =
+            [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        let (first, _) = bounded.accept().await;
+        let second = tokio::select! {
+            biased;
+            (second, _) = bounded.accept() => Some(second),
+            () = std::future::ready(()) => None,
+        };
+        assert!(second.is_none());
+        drop(first);
+        let (_second, _) = bounded.accept().await;
+    }
+
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (one, other) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (one.unwrap(), other.unwrap().0)
     }
 }

@@ -9,6 +9,7 @@ use holdfast_policy::velero::{
     Schedule,
 };
 use holdfast_tests::waiting::until;
+use holdfast_tests::{Daemon, DaemonOptions};
 use pretty_assertions::assert_eq;
 use reqwest::{Client, RequestBuilder, StatusCode, header};
 use scraper::{Html, Selector};
@@ -25,7 +26,7 @@ struct Stage {
     forgotten: String,
     address: String,
     client: Client,
-    _daemon: holdfast_tests::Daemon,
+    _daemon: Daemon,
     _policies: tempfile::TempDir,
 }
 
@@ -36,6 +37,14 @@ fn policy(namespace: &str) -> String {
          - {{name: hourly, cron: \"@hourly\", skipImmediately: true}}\n  \
          - {{name: nightly, cron: \"0 1 * * *\", timeZone: Europe/Berlin, skipImmediately: true}}\n"
     )
+}
+
+/// Where its page is.
+fn address(daemon: &Daemon) -> anyhow::Result<String> {
+    let log = daemon.log_text();
+    let line = log.lines().find(|line| line.contains("serving the page")).expect("it says where");
+    let line: serde_json::Value = serde_json::from_str(line)?;
+    Ok(line["address"].as_str().expect("an address").to_owned())
 }
 
 impl Stage {
@@ -65,10 +74,7 @@ impl Stage {
         home.location_is(LocationPhase::Available).await?;
         let settled = |schedule: &Schedule| schedule.status.last_skipped.is_some();
         home.runs.ended("shop-nightly", PATIENCE, settled).await?;
-        let log = daemon.log_text();
-        let line = log.lines().find(|line| line.contains("serving the page")).expect("it says where");
-        let line: serde_json::Value = serde_json::from_str(line)?;
-        let address = line["address"].as_str().expect("an address").to_owned();
+        let address = address(&daemon)?;
         Ok(Stage { home, forgotten, address, client: Client::new(), _daemon: daemon, _policies: folder })
     }
 
@@ -129,6 +135,34 @@ async fn those_who_know_the_token_see_how_everything_fares() -> anyhow::Result<(
     let coverage = stage.page("/coverage").await?;
     assert!(texts(&coverage, "li").iter().any(|text| text.starts_with(&stage.forgotten)), "{coverage}");
     stage.shows("objects were in backups of schedules").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_a_page_where_policies_are_only_published_and_one_of_a_replica_that_stands_by()
+-> anyhow::Result<()> {
+    let home = Home::new("page-modes").await?;
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("shop.yaml"), policy(&home.namespace))?;
+    let policies = format!("--policies=main={}", folder.path().display());
+    let daemon = home.daemon(&[&policies, "--mode=policy", "--web-address=127.0.0.1:0"]).await?;
+    let page = async |daemon: &Daemon| {
+        let address = address(daemon)?;
+        Ok::<_, anyhow::Error>(reqwest::get(format!("http://{address}/")).await?.text().await?)
+    };
+    until("the schedule is on the page", PATIENCE, async || {
+        Ok(Some(page(&daemon).await?).filter(|text| text.contains("shop-nightly")))
+    })
+    .await?;
+    let options = DaemonOptions {
+        namespace: home.namespace.clone(),
+        arguments: vec!["--web-address=127.0.0.1:0".to_owned()],
+        environment: vec![("POD_NAME", "another".to_owned())],
+        ready: "standing by",
+    };
+    let another = Daemon::start(home.testbed, options).await?;
+    let text = page(&another).await?;
+    assert!(text.contains("This replica has nothing to show: ok: standing by for daemon"), "{text}");
     Ok(())
 }
 
