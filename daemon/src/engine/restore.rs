@@ -253,12 +253,17 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         ApiVersions::All | ApiVersions::Preferred => None,
     };
     let kept = source::pod_volumes(&store, &backup_name).await?;
+    // Most backups have none, and then nobody is asked.
+    let (wait_container, server_image) = match kept.is_empty() {
+        true => (None, None),
+        false => (
+            facts::wait_container(&cluster, &home).await.map_err(Error::Configuration)?,
+            facts::server_image(&cluster, &home).await.map_err(Error::Configuration)?,
+        ),
+    };
     let files = pod_volumes::Files::new(pod_volumes::Setting {
-        configuration: facts::wait_container(&cluster, &home).await.map_err(Error::Configuration)?,
-        server_image: match kept.is_empty() {
-            true => None,
-            false => facts::server_image(&cluster, &home).await.map_err(Error::Configuration)?,
-        },
+        configuration: wait_container,
+        server_image,
         settings: pod_volumes,
         restore: restore.clone(),
         backup: backup.clone(),

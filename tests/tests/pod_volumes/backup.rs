@@ -204,3 +204,31 @@ async fn a_backup_whose_time_is_over_gives_its_transfers_up() -> anyhow::Result<
     assert_eq!(transfer.status_phase(), DataPathPhase::Canceled);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_cancelled_leaves_no_transfer_and_no_snapshot() -> anyhow::Result<()> {
+    let cluster = Cluster::new().await?;
+    let _daemon = cluster.daemon(&[]).await?;
+    let _agent = cluster.agent().await?;
+    let shop = cluster.testbed.namespace("shop").await?;
+    let quick = cluster.pod(&shop, "a-quick", opted_in()).await?;
+    let slow = cluster.pod(&shop, "b-slow", opted_in()).await?;
+    fs::write(quick.join("table"), "rows")?;
+    for number in 0..400 {
+        fs::write(slow.join(format!("{number}")), crate::place::noise(1_000_000 + number))?;
+    }
+    cluster.runs.create(&Backup::new("one", backup_of(&shop))).await?;
+    let transfers = cluster.runs.api::<PodVolumeBackup>();
+    let one_is_done = async || {
+        let found = transfers.list(&Default::default()).await?.items;
+        Ok(found.iter().any(|found| found.status_phase() == DataPathPhase::Completed).then_some(()))
+    };
+    waiting::until("the first transfer's end", PATIENCE, one_is_done).await?;
+    cluster.runs.api::<Backup>().delete("one", &Default::default()).await?;
+    let nothing = async || Ok(transfers.list(&Default::default()).await?.items.is_empty().then_some(()));
+    waiting::until("the end of the transfers", PATIENCE, nothing).await?;
+    let folder = cluster.bucket().join("restic").join(&shop).join("snapshots");
+    let no_snapshot = async || Ok(crate::place::files_below(&folder).is_empty().then_some(()));
+    waiting::until("the end of the snapshot", PATIENCE, no_snapshot).await?;
+    Ok(())
+}

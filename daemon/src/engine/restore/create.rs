@@ -156,8 +156,8 @@ impl Run {
         if &*item.entry.group_resource == DEFINITIONS {
             self.wait_until_served(resource, &written.name).await?;
         }
-        self.start_files(item, &object, &written.name, &written.uid);
-        self.start_hooks(item, &object, &written.name);
+        let files = self.start_files(item, &object, &written.name, &written.uid);
+        self.start_hooks(item, &object, &written.name, files);
         self.log.info("Created object", &[("object", &item.entry.to_string()), ("name", &written.name)]);
         Ok(record)
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::item::Item;
+use super::pod_volumes::FilesDone;
 use super::run::Run;
 use crate::engine::run_log::{Message, Place, RunLog};
 use crate::hooks::restore::{self, Event, Hook, Identity, Rules};
@@ -35,7 +36,8 @@ impl Hooks {
 impl Run {
     /// A pod was created, under this name: its commands begin to wait for its containers. Where an attempt before created
     /// it and was interrupted, nobody knows how far its hooks had come: they are run, for a second time at worst.
-    pub(crate) fn start_hooks(&self, item: &Item<'_>, object: &Value, name: &str) {
+    /// Their time begins when the pod's files are back: until then it waits in its first container.
+    pub(crate) fn start_hooks(&self, item: &Item<'_>, object: &Value, name: &str, files: Option<FilesDone>) {
         if &*item.entry.group_resource != "pods" {
             return;
         }
@@ -62,6 +64,9 @@ impl Run {
         let (client, log, tally) =
             (self.cluster.client().clone(), self.log.clone(), self.hooks.tally.clone());
         self.hooks.running.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
+            if let Some(files) = files {
+                files.wait().await;
+            }
             let tell = |event: Event<'_>| note(event, &pod, &log, &tally);
             restore::run(&client, &pod, due.hooks, longest_wait, &tell).await;
         });

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use holdfast_policy::velero;
 use holdfast_policy::velero::{DataPathPhase, PodVolumeBackup, UploaderType};
 use serde_json::Value;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::item::Item;
@@ -51,6 +52,15 @@ pub(crate) struct Kept {
     bytes: i64,
     /// The namespace whose repository has it.
     namespace: String,
+}
+
+/// Tells when the files of a pod are back, or it is known that they won't be.
+pub(crate) struct FilesDone(oneshot::Receiver<std::convert::Infallible>);
+
+impl FilesDone {
+    pub(crate) async fn wait(self) {
+        let Err(_ended) = self.0.await;
+    }
 }
 
 /// What the files of one run are restored with.
@@ -136,14 +146,21 @@ impl Run {
     }
 
     /// A pod was created, under this name and UID: its files are on their way from now on.
-    pub(crate) fn start_files(&self, item: &Item<'_>, object: &Value, name: &str, uid: &str) {
+    /// Gives what tells of their end.
+    pub(crate) fn start_files(
+        &self,
+        item: &Item<'_>,
+        object: &Value,
+        name: &str,
+        uid: &str,
+    ) -> Option<FilesDone> {
         if &*item.entry.group_resource != "pods" {
-            return;
+            return None;
         }
         let kept =
             self.files.of_pod(item.entry.namespace.as_deref().unwrap_or_default(), &item.entry.name, object);
         if kept.is_empty() {
-            return;
+            return None;
         }
         let pod = Pod {
             namespace: item.target.unwrap_or_default().to_owned(),
@@ -162,11 +179,15 @@ impl Run {
             client: self.cluster.client().clone(),
         };
         let log = self.log.clone();
+        let (done, told) = oneshot::channel();
         self.files.running.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
             for error in transfer.run(&log).await {
                 log.error(Place::Velero, error);
             }
+            // Nobody may be waiting.
+            drop(done);
         });
+        Some(FilesDone(told))
     }
 
     /// Returns when all files are where they belong, or it is told which are not, or the run is cancelled.

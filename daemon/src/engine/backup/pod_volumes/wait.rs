@@ -14,7 +14,9 @@ use crate::cluster::patience::until_answered;
 use crate::cluster::write::FIELD_MANAGER;
 use crate::engine::backup::collect::Collector;
 use crate::engine::backup::volume_entry::{Entry, Method, PodVolumeInfo, Success};
+use crate::engine::repositories::{self, Key};
 use crate::engine::run_log::{Message, Place};
+use crate::repository::Tags;
 
 const POLL: Duration = Duration::from_secs(1);
 /// How long agents may take to notice that a transfer is given up; one that is gone never does.
@@ -38,7 +40,8 @@ impl Which<'_> {
 }
 
 impl Transfers {
-    /// Deletes what an interrupted attempt of the same backup has asked for: agents then stop working on it.
+    /// Deletes what an interrupted attempt of the same backup has asked for, and the snapshots that came of it: agents then
+    /// stop working on it.
     pub(super) async fn clear(&self) -> Result<(), Error> {
         let failed = |source| Error::Clear(Box::new(source));
         for left in self.list().await.map_err(failed)? {
@@ -49,8 +52,26 @@ impl Transfers {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(failed(error)),
             }
+            if let Err(error) = self.forget(&left).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(name, error, "left a snapshot of a volume's files that no backup has");
+            }
         }
         Ok(())
+    }
+
+    async fn forget(&self, left: &PodVolumeBackup) -> Result<(), repositories::Error> {
+        if left.status.snapshot_id.is_none() || left.spec.uploader_type == Some(UploaderType::Kopia) {
+            return Ok(());
+        }
+        let key = Key {
+            volume_namespace: left.spec.pod.namespace.clone().unwrap_or_default(),
+            location: left.spec.backup_storage_location.clone(),
+        };
+        let repositories = &self.settings.repositories;
+        let repository = repositories.open(&key, &self.store).await?;
+        repository.forget_all(&Tags::new(left.spec.tags.clone())).await?;
+        repositories.ask_for_pruning(&key).await
     }
 
     /// After a run that ended early.
