@@ -12,8 +12,9 @@ use super::backend::Backend;
 use super::error::Cause;
 use super::{Error, Progress, Repository, path};
 
-/// As restic's own: larger ones make restores fetch, and uploads keep, more at a time.
-const PACK_SIZE: &str = "16 MiB";
+/// The library restores with 20 threads, each of which may hold a pack and its contents unpacked: at restic's own 16 MiB
+/// that came to 900 MiB, so this is the size that restic had before.
+const PACK_SIZE: &str = "4 MiB";
 /// Packs that grow with the repository would make memory grow with it.
 const NO_GROWTH: u32 = 0;
 
