@@ -3,6 +3,8 @@
 //! In: what the backup's files tell of such data. Out: the data is gone, or a reason why not. Which data there is, and what
 //! follows from a failure, is left to the engine; data that no action takes keeps its backup from being deleted.
 
+mod csi;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -76,5 +78,5 @@ pub trait Action: fmt::Debug + Send + Sync {
 
 /// All actions; the first that takes the data deletes it.
 pub fn all() -> &'static [&'static dyn Action] {
-    &[]
+    &[&csi::ACTION]
 }

@@ -13,6 +13,11 @@ mod change_node;
 mod change_storage_class;
 mod cluster_role_bindings;
 mod crd_preserve_fields;
+pub mod csi;
+mod csi_pvc;
+mod csi_volume_snapshot;
+mod csi_volume_snapshot_class;
+mod csi_volume_snapshot_content;
 mod endpoint_targets;
 mod init_restore_hook;
 mod job;
@@ -56,6 +61,7 @@ pub struct Context<'a> {
     pub node_ports: NodePorts,
     pub configuration: &'a Configuration,
     pub hooks: &'a Rules,
+    pub csi: &'a csi::Csi,
 }
 
 /// What happens to node ports that nobody asked for explicitly (`spec.preserveNodePorts`).
@@ -88,9 +94,23 @@ pub enum PluginConfig {
 /// A fact about the target cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Question {
-    ServiceAccountNames { namespace: String },
-    StorageClassExists { name: String },
-    NodeExists { name: String },
+    ServiceAccountNames {
+        namespace: String,
+    },
+    StorageClassExists {
+        name: String,
+    },
+    NodeExists {
+        name: String,
+    },
+    ClaimExists {
+        namespace: String,
+        name: String,
+    },
+    /// The first VolumeSnapshotClass of a driver.
+    SnapshotClass {
+        driver: String,
+    },
 }
 
 /// The facts that were asked for.
@@ -99,6 +119,10 @@ pub struct Answers {
     pub service_accounts: BTreeMap<String, BTreeSet<String>>,
     pub storage_classes: BTreeMap<String, bool>,
     pub nodes: BTreeMap<String, bool>,
+    /// Those that exist, by namespace and name.
+    pub claims: BTreeSet<(String, String)>,
+    /// By driver; drivers without a class are not among them.
+    pub snapshot_classes: BTreeMap<String, String>,
 }
 
 /// What the action wants beyond the change of the object.
@@ -135,9 +159,26 @@ pub enum Error {
     InitHook { reason: String },
     #[error("annotation {annotation} is not a Service: {reason}")]
     BadLastApplied { annotation: &'static str, reason: String },
+    #[error("its data is in a CSI snapshot, and claim {claim} of the archive does not name it")]
+    SnapshotNotNamed { claim: String },
+    #[error("VolumeSnapshot {snapshot} of the archive is not bound to a VolumeSnapshotContent")]
+    NoContent { snapshot: String },
+    #[error("VolumeSnapshotContent {content} of the archive has no snapshot handle")]
+    NoHandle { content: String },
+    #[error(
+        "snapshot handle {found} is not that of VolumeSnapshotContent {content}, which the volume info says is {expected}"
+    )]
+    MixedUp { content: String, found: String, expected: String },
+    #[error(
+        "snapshot handle {handle} of VolumeSnapshotContent {content} is that of {other} in the volume info"
+    )]
+    HandleOfAnother { content: String, handle: String, other: String },
+    #[error("VolumeSnapshotContent {content} was not made by backup {backup}")]
+    NotOfThisBackup { content: String, backup: String },
 }
 
-/// All actions, in the order in which they see an object: Velero's by their names, then ours.
+/// All actions, in the order in which they see an object: Velero's by their names, those of CSI behind the others,
+/// then ours.
 pub fn all() -> &'static [Action] {
     &[
         add_pvc_from_pod::ACTION,
@@ -156,6 +197,10 @@ pub fn all() -> &'static [Action] {
         secret::ACTION,
         service::ACTION,
         service_account::ACTION,
+        csi_pvc::ACTION,
+        csi_volume_snapshot::ACTION,
+        csi_volume_snapshot_class::ACTION,
+        csi_volume_snapshot_content::ACTION,
         account_names::ACTION,
         change_node::ACTION,
         endpoint_targets::ACTION,
@@ -248,6 +293,7 @@ mod fixtures {
             node_ports: NodePorts::KeepExplicit,
             configuration: Configuration::default(),
             hooks: Rules::default(),
+            csi: csi::Csi::NotServed,
             from_backup: item.clone(),
             group_resource: action.applies_to[0],
         };
@@ -261,6 +307,7 @@ mod fixtures {
             node_ports: setting.node_ports,
             configuration: &setting.configuration,
             hooks: &setting.hooks,
+            csi: &setting.csi,
         };
         (action.apply)(item, &context, answers)
     }
@@ -270,6 +317,7 @@ mod fixtures {
         pub(super) node_ports: NodePorts,
         pub(super) configuration: Configuration,
         pub(super) hooks: Rules,
+        pub(super) csi: csi::Csi,
         pub(super) from_backup: Value,
         pub(super) group_resource: &'static str,
     }
@@ -283,7 +331,9 @@ mod tests {
     fn actions_stand_in_the_order_of_their_names_with_ours_behind_and_none_twice() {
         let names: Vec<&str> = all().iter().map(|action| action.name).collect();
         let mut sorted = names.clone();
-        sorted.sort_unstable_by_key(|name| (!name.starts_with("velero.io/"), *name));
+        sorted.sort_unstable_by_key(|name| {
+            (!name.starts_with("velero.io/"), name.starts_with("velero.io/csi-"), *name)
+        });
         sorted.dedup();
         assert_eq!(names, sorted);
     }
@@ -308,6 +358,14 @@ mod tests {
     fn a_claim_gets_its_storage_class_before_its_annotations_are_cleaned() {
         let names: Vec<&str> =
             for_group_resource("persistentvolumeclaims").map(|action| action.name).collect();
-        assert_eq!(names, ["velero.io/change-storage-class", "velero.io/pvc", "holdfast.dev/change-node"]);
+        assert_eq!(
+            names,
+            [
+                "velero.io/change-storage-class",
+                "velero.io/pvc",
+                "velero.io/csi-pvc-restorer",
+                "holdfast.dev/change-node",
+            ]
+        );
     }
 }

@@ -48,6 +48,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::actions::restore::csi::Csi;
 use crate::archive::{EntryProblem, Severity};
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster, Discovery};
@@ -224,8 +225,13 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         Err(error) => return Err(Error::Refused { problems: vec![error.to_string()] }),
     };
     let volumes = source::volumes(&store, &backup_name).await?;
-    let problems =
-        volumes::unreadable(&volumes, &settings.selection, settings.snapshots, pod_volumes.data_path);
+    let classes = facts::snapshot_classes(&cluster).await.map_err(Error::Configuration)?;
+    let reach = volumes::Reach {
+        snapshots: settings.snapshots,
+        data_path: pod_volumes.data_path,
+        drivers: classes.into_keys().collect(),
+    };
+    let problems = volumes::unreadable(&volumes, &settings.selection, &reach);
     if !problems.is_empty() {
         return Err(Error::Refused { problems });
     }
@@ -274,6 +280,10 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
     let source::Looked { index, heads, kinds } =
         source::index(&store, &backup_name, settings.selection.details.clone(), choice).await?;
     tell_problems(&log, &settings, &index.problems);
+    let csi = match discovery.by_group_resource("volumesnapshots.snapshot.storage.k8s.io") {
+        Some(_) => volumes::csi(&volumes, settings.snapshots, &backup_name, &restore),
+        None => Csi::NotServed,
+    };
     let run = Run {
         hand: Hand::Restores,
         timeouts,
@@ -292,6 +302,7 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         index,
         heads,
         kinds,
+        csi,
         volumes: volumes.into_iter().map(|volume| (volume.pv_name.clone(), volume)).collect(),
         discovery,
         log,

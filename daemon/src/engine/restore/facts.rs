@@ -27,6 +27,9 @@ struct Item {
     metadata: Metadata,
     #[serde(default)]
     data: Option<BTreeMap<String, String>>,
+    /// Of a VolumeSnapshotClass.
+    #[serde(default)]
+    driver: String,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +57,18 @@ impl Facts {
                 Question::NodeExists { name } => {
                     let exists = self.exists("/api/v1/nodes", &name).await?;
                     answers.nodes.insert(name, exists);
+                }
+                Question::ClaimExists { namespace, name } => {
+                    let claims = format!("/api/v1/namespaces/{namespace}/persistentvolumeclaims");
+                    if self.exists(&claims, &name).await? {
+                        answers.claims.insert((namespace, name));
+                    }
+                }
+                Question::SnapshotClass { driver } => {
+                    let mut classes = snapshot_classes(&self.cluster).await?;
+                    if let Some(class) = classes.remove(&driver) {
+                        answers.snapshot_classes.insert(driver, class);
+                    }
                 }
             }
         }
@@ -83,6 +98,20 @@ impl Facts {
         known.insert(namespace.to_owned(), names.clone());
         Ok(names)
     }
+}
+
+/// By driver, the first VolumeSnapshotClass; nothing where the cluster does not serve them.
+pub(crate) async fn snapshot_classes(cluster: &Cluster) -> Result<BTreeMap<String, String>, Error> {
+    let items = match list(cluster, "/apis/snapshot.storage.k8s.io/v1/volumesnapshotclasses").await {
+        Ok(items) => items,
+        Err(error) if error.is_not_found() => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    let mut classes = BTreeMap::new();
+    for Item { metadata, data: _, driver } in items {
+        classes.entry(driver).or_insert(metadata.name);
+    }
+    Ok(classes)
 }
 
 /// The ConfigMaps of Velero's namespace that configure actions, found by their labels, beside the restore's own word.

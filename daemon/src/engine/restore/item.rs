@@ -174,6 +174,7 @@ impl Run {
             node_ports: self.settings.node_ports,
             configuration: &self.configuration,
             hooks: &self.hooks.rules,
+            csi: &self.csi,
         };
         for action in actions {
             let questions = (action.questions)(&object, &context);

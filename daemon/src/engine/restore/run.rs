@@ -28,6 +28,7 @@ use super::volumes::VolumeInfo;
 use super::wishes::OwnerReferences;
 use super::{Progress, Timeouts};
 use crate::actions::restore::Configuration;
+use crate::actions::restore::csi::Csi;
 use crate::archive::{Index, IndexedItem};
 use crate::cluster::{Cluster, Discovery};
 use crate::engine::run_log::{Place, RunLog};
@@ -56,6 +57,7 @@ pub(crate) struct Run {
     /// Positions, ordered by place, for objects that others name.
     pub(crate) by_place: Vec<u32>,
     pub(crate) volumes: BTreeMap<String, VolumeInfo>,
+    pub(crate) csi: Csi,
     pub(crate) discovery: Discovery,
     pub(crate) facts: Facts,
     pub(crate) log: RunLog,

@@ -4,13 +4,15 @@
 //! In: objects, and the backup's own account of its volumes. Out: decisions and the changed objects. Restoring data
 //! is not part of it: a backup whose data would be needed is refused before anything is created.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_policy::velero;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::plan::target_namespace;
 use super::selection::Selection;
+use crate::actions::restore::csi::{self, Csi};
 use crate::engine::node_agents::DataPath;
 
 const BIND_ANNOTATIONS: [&str; 2] =
@@ -26,6 +28,17 @@ pub(crate) struct VolumeInfo {
     pub(crate) backup_method: String,
     pub(crate) snapshot_data_moved: bool,
     pub(crate) pvb_info: Option<PodVolumeInfo>,
+    pub(crate) csi_snapshot_info: Option<CsiSnapshotInfo>,
+}
+
+/// Of a volume that is in a CSI snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct CsiSnapshotInfo {
+    pub(crate) snapshot_handle: String,
+    pub(crate) driver: String,
+    /// Of the VolumeSnapshotContent.
+    pub(crate) vsc_name: String,
 }
 
 /// Of a volume whose files are in a repository.
@@ -93,14 +106,19 @@ fn remove_bind_annotations(object: &mut Value) {
     }
 }
 
-/// The volumes that this restore would bring back empty although the backup has their data. `snapshots` says
-/// whether snapshots are wanted at all; files are, always.
-pub(crate) fn unreadable(
-    volumes: &[VolumeInfo],
-    selection: &Selection,
-    snapshots: Snapshots,
-    data_path: DataPath,
-) -> Vec<String> {
+/// What a restore can and shall read.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    /// Whether snapshots are wanted at all; files are, always.
+    pub(crate) snapshots: Snapshots,
+    pub(crate) data_path: DataPath,
+    /// CSI drivers that the cluster has a VolumeSnapshotClass of.
+    pub(crate) drivers: BTreeSet<String>,
+}
+
+/// The volumes that this restore would bring back empty although the backup has their data.
+pub(crate) fn unreadable(volumes: &[VolumeInfo], selection: &Selection, reach: &Reach) -> Vec<String> {
+    let Reach { snapshots, data_path, drivers } = reach;
     let wanted = ["persistentvolumeclaims", "persistentvolumes", "pods"]
         .iter()
         .any(|group_resource| selection.resources.includes(group_resource));
@@ -111,13 +129,17 @@ pub(crate) fn unreadable(
             wanted && (namespace.is_empty() || selection.namespaces.includes(namespace))
         })
         .filter_map(|volume| {
-            let how = match (volume.backup_method.as_str(), snapshots) {
+            let how = match (volume.backup_method.as_str(), *snapshots) {
                 ("", _) => return None,
-                ("PodVolumeBackup", _) if volume.is_readable(data_path) => return None,
+                ("PodVolumeBackup", _) if volume.is_readable(*data_path) => return None,
                 ("PodVolumeBackup", _) => "a kopia repository",
                 (_, Snapshots::Unwanted) => return None,
                 ("CSISnapshot", Snapshots::Wanted) if volume.snapshot_data_moved => "a kopia repository",
-                ("CSISnapshot", Snapshots::Wanted) => "a CSI snapshot",
+                ("CSISnapshot", Snapshots::Wanted) => match &volume.csi_snapshot_info {
+                    Some(info) if drivers.contains(&info.driver) => return None,
+                    Some(_) => "a CSI snapshot of a driver without VolumeSnapshotClass here",
+                    None => "a CSI snapshot that the volume info does not name",
+                },
                 ("NativeSnapshot", Snapshots::Wanted) => "a snapshot of its provider",
                 (_, Snapshots::Wanted) => "a form that is not known",
             };
@@ -141,6 +163,36 @@ impl VolumeInfo {
             // A list of old that does not say is restic's.
             (Some("restic" | ""), _) | (Some("kopia"), DataPath::Velero) => true,
             (Some(_), _) | (None, _) => false,
+        }
+    }
+}
+
+/// What the restore makes of CSI snapshots in a cluster that knows them.
+pub(crate) fn csi(
+    volumes: &[VolumeInfo],
+    snapshots: Snapshots,
+    backup: &str,
+    restore: &velero::Restore,
+) -> Csi {
+    match snapshots {
+        Snapshots::Unwanted => Csi::Unwanted,
+        Snapshots::Wanted => {
+            let in_snapshots = volumes.iter().filter(|volume| !volume.snapshot_data_moved);
+            let kept = in_snapshots.filter_map(|volume| {
+                let info = volume.csi_snapshot_info.as_ref()?;
+                let kept = csi::Kept {
+                    namespace: volume.pvc_namespace.clone(),
+                    claim: volume.pvc_name.clone(),
+                    handle: info.snapshot_handle.clone(),
+                    driver: info.driver.clone(),
+                };
+                Some((info.vsc_name.clone(), kept))
+            });
+            Csi::Wanted(csi::Snapshots {
+                backup: backup.to_owned(),
+                restore_uid: restore.metadata.uid.clone().unwrap_or_default(),
+                kept: kept.collect(),
+            })
         }
     }
 }
@@ -217,7 +269,8 @@ mod tests {
             }
         };
         let found = |method: &str, selection: &Selection, snapshots| {
-            unreadable(&[volume(method)], selection, snapshots, DataPath::Holdfast).len()
+            let reach = Reach { snapshots, data_path: DataPath::Holdfast, drivers: BTreeSet::new() };
+            unreadable(&[volume(method)], selection, &reach).len()
         };
         let everything = selection(&[], &[]);
         assert_eq!(found("", &everything, Snapshots::Wanted), 0);
@@ -248,12 +301,40 @@ mod tests {
             details: Details::default(),
         };
         let found = |uploader: &str, data_path| {
-            unreadable(&[volume(uploader)], &selection, Snapshots::Wanted, data_path).len()
+            let reach = Reach { snapshots: Snapshots::Wanted, data_path, drivers: BTreeSet::new() };
+            unreadable(&[volume(uploader)], &selection, &reach).len()
         };
         assert_eq!(found("restic", DataPath::Holdfast), 0);
         assert_eq!(found("", DataPath::Holdfast), 0);
         assert_eq!(found("kopia", DataPath::Holdfast), 1);
         assert_eq!(found("kopia", DataPath::Velero), 0);
         assert_eq!(found("novel", DataPath::Velero), 1);
+    }
+
+    #[test]
+    fn a_csi_snapshot_can_be_read_where_its_driver_has_a_class_and_its_data_was_not_moved() {
+        let volume = |driver: &str| VolumeInfo {
+            backup_method: "CSISnapshot".to_owned(),
+            csi_snapshot_info: Some(CsiSnapshotInfo {
+                driver: driver.to_owned(),
+                ..CsiSnapshotInfo::default()
+            }),
+            ..VolumeInfo::default()
+        };
+        let selection = Selection {
+            resources: NameFilter::new(&[], &[]),
+            namespaces: NameFilter::new(&[], &[]),
+            cluster_scope: None.into(),
+            details: Details::default(),
+        };
+        let reach = Reach {
+            snapshots: Snapshots::Wanted,
+            data_path: DataPath::Holdfast,
+            drivers: BTreeSet::from(["disk.example".to_owned()]),
+        };
+        let found = |volume: VolumeInfo| unreadable(&[volume], &selection, &reach).len();
+        assert_eq!(found(volume("disk.example")), 0);
+        assert_eq!(found(volume("other.example")), 1);
+        assert_eq!(found(VolumeInfo { snapshot_data_moved: true, ..volume("disk.example") }), 1);
     }
 }
