@@ -21,6 +21,7 @@ pub mod import;
 pub mod keys;
 pub mod leave;
 pub mod logs;
+pub mod manifests;
 pub mod next;
 pub mod node_agent;
 pub mod plan;
@@ -53,6 +54,8 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Print the CustomResourceDefinitions that the daemon needs.
     Crds(crds::Args),
+    /// Print the account and the roles that a daemon needs.
+    Manifests(manifests::Args),
     /// Tell how the backups of a cluster fare, and what needs attention.
     Status(status::Args),
     /// Show backups, schedules, restores, locations or policies.
@@ -132,6 +135,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(*args),
         Command::Crds(args) => crds::run(args),
+        Command::Manifests(args) => manifests::run(args),
         Command::Status(args) => status::run(args),
         Command::Get(args) => get::run(args),
         Command::Backup(args) => backup::run(args),

@@ -16,5 +16,6 @@ pub mod node_agent;
 pub mod overview;
 pub mod publish;
 pub mod repository;
+pub mod rights;
 pub mod store;
 pub mod web;

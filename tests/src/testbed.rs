@@ -1,6 +1,7 @@
 //! A Kubernetes control plane of one's own on 127.0.0.1: ready after about five seconds, gone with its value.
 
 mod access;
+mod account;
 pub(crate) mod control_plane;
 pub(crate) mod keys;
 pub(crate) mod port;
@@ -17,6 +18,7 @@ use crate::node::{self, Node};
 use crate::process::{Group, Lifetime};
 use crate::programs::{self, Program};
 pub use access::install_crypto_provider;
+pub use account::Account;
 use control_plane::ControlPlane;
 
 static SHARED: OnceCell<Testbed> = OnceCell::const_new();

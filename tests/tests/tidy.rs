@@ -7,6 +7,7 @@ use std::process::Command;
 /// What each module of the daemon may use (ARCHITECTURE.md, "Layers"); `*` is everything.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("rights", &[]),
     ("store", &["clock"]),
     ("archive", &["clock"]),
     ("cluster", &["clock"]),

@@ -42,9 +42,11 @@ pub(super) struct Entry {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum Method {
+    #[expect(dead_code, reason = "snapshots are restored and deleted already; what takes them comes next")]
     NativeSnapshot,
     PodVolumeBackup,
     #[serde(rename = "CSISnapshot")]
+    #[expect(dead_code, reason = "snapshots are restored and deleted already; what takes them comes next")]
     CsiSnapshot,
 }
 

@@ -202,6 +202,7 @@ impl VolumeInfo {
     }
 
     /// Remembers why a volume is not kept in one of the ways. Without any way, the entry tells all reasons.
+    #[expect(dead_code, reason = "snapshots are restored and deleted already; what takes them comes next")]
     pub(super) fn pass_over(&self, volume: &str, approach: Approach, reason: &str) {
         self.state().passed_over.insert((volume.to_owned(), approach), reason.to_owned());
     }
@@ -216,6 +217,7 @@ impl VolumeInfo {
         add(&mut self.state().lists);
     }
 
+    #[expect(dead_code, reason = "snapshots are restored and deleted already; what takes them comes next")]
     pub(super) fn count(&self, add: impl FnOnce(&mut SnapshotCounts)) {
         add(&mut self.state().counts);
     }
