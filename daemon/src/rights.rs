@@ -19,6 +19,8 @@ pub enum Role {
     Backup,
     /// Restores. It may create whatever a backup may hold, roles included, so it is as mighty as an administrator.
     Restore,
+    /// Reads policies in ConfigMaps of other namespaces. Bound in these.
+    Policies,
     /// Runs commands in containers. Bound in the namespaces whose pods may have hooks.
     Hooks,
     /// Moves the files of volumes; for the agent of each node.
@@ -28,15 +30,13 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Role; 6] =
-        [Role::Observe, Role::Backup, Role::Restore, Role::Hooks, Role::NodeAgent, Role::InstallCrds];
-
     /// As its objects are named behind `holdfast-`.
     pub fn name(self) -> &'static str {
         match self {
             Role::Observe => "observe",
             Role::Backup => "backup",
             Role::Restore => "restore",
+            Role::Policies => "policies",
             Role::Hooks => "hooks",
             Role::NodeAgent => "node-agent",
             Role::InstallCrds => "install-crds",
@@ -99,6 +99,7 @@ const OBSERVE_HOME: Of = Of(Role::Observe, Reach::Home);
 const BACKUP: Of = Of(Role::Backup, Reach::Cluster);
 const BACKUP_HOME: Of = Of(Role::Backup, Reach::Home);
 const RESTORE: Of = Of(Role::Restore, Reach::Cluster);
+const POLICIES: Of = Of(Role::Policies, Reach::Cluster);
 const HOOKS: Of = Of(Role::Hooks, Reach::Cluster);
 const AGENT: Of = Of(Role::NodeAgent, Reach::Cluster);
 const AGENT_HOME: Of = Of(Role::NodeAgent, Reach::Home);
@@ -134,6 +135,9 @@ pub const ALL: &[Right] = &[
     RESTORE.on("", &["pods"], &["watch"], "containers that hooks wait for"),
     // Without these the API server lets nobody create a role that allows more than its creator may.
     RESTORE.on(RBAC, &["roles", "clusterroles"], &["escalate", "bind"], "roles and bindings of a backup"),
+    POLICIES.on("", &["configmaps"], READ, "policies that other namespaces have"),
+    POLICIES.on("", &["events"], &["create", "patch"], "events on these"),
+    POLICIES.on("events.k8s.io", &["events"], &["create", "patch"], "events on these"),
     HOOKS.on("", &["pods/exec"], &["get", "create"], "commands of hooks"),
     HOOKS.on("", &["pods"], READ, "the pods of hooks"),
     AGENT.on("", &["pods"], READ, "the pods of the agent's node"),

@@ -16,6 +16,8 @@ use tokio::sync::OnceCell;
 pub use cost::Cost;
 pub(crate) use cost::of as cost_of;
 
+use holdfast::rights::Role;
+
 use crate::process::{Group, Launch, Lifetime, POLL, Server};
 use crate::testbed::{Testbed, port};
 
@@ -23,6 +25,11 @@ use crate::testbed::{Testbed, port};
 const READY: &str = "controllers started";
 /// How long a daemon may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(15);
+
+/// Everything that a daemon which does everything has.
+const ROLES: [Role; 5] = [Role::Observe, Role::Backup, Role::Restore, Role::Hooks, Role::InstallCrds];
+/// How the API server refuses a daemon what its roles lack.
+const LACKING: &str = "User \\\"system:serviceaccount:";
 
 static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
 
@@ -34,6 +41,8 @@ pub struct DaemonOptions {
     pub environment: Vec<(&'static str, String)>,
     /// When it counts as started.
     pub ready: &'static str,
+    /// What it may do. Where that is too little, the test fails.
+    pub roles: &'static [Role],
 }
 
 impl Default for DaemonOptions {
@@ -43,6 +52,7 @@ impl Default for DaemonOptions {
             arguments: vec!["--install-crds".to_owned()],
             environment: Vec::new(),
             ready: READY,
+            roles: &ROLES,
         }
     }
 }
@@ -60,7 +70,8 @@ pub struct Daemon {
 impl Daemon {
     /// Builds the daemon where needed, starts it and returns when it says that it works.
     pub async fn start(testbed: &Testbed, options: DaemonOptions) -> anyhow::Result<Daemon> {
-        Daemon::start_against(testbed.kubeconfig(), options).await
+        let account = testbed.account(&options.namespace, options.roles).await?;
+        Daemon::start_against(&account.kubeconfig, options).await
     }
 
     /// The same against any cluster.
@@ -130,6 +141,12 @@ impl Daemon {
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline {
             if let Some(status) = self.server.ended()? {
+                let lacking = self.lacking_rights();
+                anyhow::ensure!(
+                    lacking.is_empty(),
+                    "the daemon's roles lack rights:\n{}",
+                    lacking.join("\n")
+                );
                 return Ok(status);
             }
             tokio::time::sleep(POLL).await;
@@ -140,6 +157,12 @@ impl Daemon {
     /// Ends it on the spot, as a crash would.
     pub fn kill(mut self) -> anyhow::Result<()> {
         self.signal(Signal::SIGKILL)
+    }
+
+    /// Lines of its log that tell of calls which its roles do not allow.
+    fn lacking_rights(&self) -> Vec<String> {
+        let log = self.server.log_text();
+        log.lines().filter(|line| line.contains(LACKING)).map(str::to_owned).collect()
     }
 
     fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
@@ -166,6 +189,10 @@ impl Drop for Daemon {
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline && matches!(self.server.ended(), Ok(None)) {
             std::thread::sleep(POLL);
+        }
+        let lacking = self.lacking_rights();
+        if !std::thread::panicking() {
+            assert!(lacking.is_empty(), "the daemon's roles lack rights:\n{}", lacking.join("\n"));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use holdfast::rights::Role;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::{Duration, timeout};
@@ -35,10 +36,11 @@ impl NodeAgent {
     pub async fn start(testbed: &Testbed, options: NodeAgentOptions) -> anyhow::Result<NodeAgent> {
         let NodeAgentOptions { namespace, node, pods, beside } = options;
         let holdfast = daemon::program().await?;
+        let account = testbed.account(&namespace, &[Role::NodeAgent]).await?;
         let group = Group::start("node-agent")?;
         let mut arguments = vec![
             "node-agent".to_owned(),
-            format!("--kubeconfig={}", testbed.kubeconfig().display()),
+            format!("--kubeconfig={}", account.kubeconfig.display()),
             format!("--namespace={namespace}"),
             format!("--node-name={node}"),
             format!("--pods-directory={}", pods.display()),

@@ -11,6 +11,7 @@ use holdfast::cluster::Cluster;
 use holdfast::engine::RunOptions;
 use holdfast::engine::pod_volumes::PodVolumes;
 use holdfast::engine::restore::{Depth, Error, Outcome, Preview, Progress, RestoreRun, Timeouts, preview};
+use holdfast::rights::Role;
 use holdfast::store::{BackupStore, LocationSettings, RestoreFile};
 use holdfast_policy::velero;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -26,6 +27,8 @@ use crate::Testbed;
 pub struct Bench {
     pub testbed: &'static Testbed,
     pub client: Client,
+    /// May restore, and run hooks, and nothing else.
+    restorer: Client,
     bucket: TempDir,
     pub store: BackupStore,
 }
@@ -48,7 +51,8 @@ impl Bench {
         .unwrap();
         let settings = LocationSettings::parse("default", &spec, None, None).unwrap();
         let store = BackupStore::open(&settings).await.unwrap();
-        Self { testbed, client: testbed.client().unwrap(), bucket, store }
+        let account = testbed.account("default", &[Role::Observe, Role::Restore, Role::Hooks]).await.unwrap();
+        Self { testbed, client: testbed.client().unwrap(), restorer: account.client, bucket, store }
     }
 
     /// A name that no other test uses.
@@ -83,13 +87,13 @@ impl Bench {
 
     /// Runs a Restore of this metadata; its namespace is where the ConfigMaps of item actions are looked for.
     pub async fn run_as(&self, metadata: Value, spec: Value) -> Result<Outcome, Error> {
-        holdfast::engine::restore::run(self.run_of(metadata, spec, self.client.clone()).await).await
+        holdfast::engine::restore::run(self.run_of(metadata, spec, self.restorer.clone()).await).await
     }
 
     /// What a Restore would do.
     pub async fn preview(&self, spec: Value, depth: Depth) -> Preview {
         let metadata = json!({"name": "preview", "namespace": "default"});
-        preview(self.run_of(metadata, spec, self.client.clone()).await, depth).await.unwrap()
+        preview(self.run_of(metadata, spec, self.restorer.clone()).await, depth).await.unwrap()
     }
 
     /// A run through a client of the test's own.

@@ -20,20 +20,27 @@ pub struct Args {
     /// Namespaces in whose pods hooks may run commands; `*` for all. None unless given.
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     allow_hooks_in: Vec<String>,
+    /// Further namespaces whose ConfigMaps have policies (`--policy-configmap SOURCE=NAMESPACE/NAME`); `*` for all.
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    policies_in: Vec<String>,
 }
 
 /// Prints them.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { namespace, service_account, mut roles, allow_hooks_in } = args;
+    let Args { namespace, service_account, mut roles, allow_hooks_in, policies_in } = args;
     roles.push(Role::Observe);
     if !allow_hooks_in.is_empty() {
         roles.push(Role::Hooks);
+    }
+    if !policies_in.is_empty() {
+        roles.push(Role::Policies);
     }
     let grant = Grant {
         namespace,
         account: service_account,
         roles: roles.into_iter().collect(),
         hooks_in: allow_hooks_in,
+        policies_in,
     };
     let mut output = std::io::stdout().lock();
     for object in rights::manifests(&grant)? {

@@ -23,6 +23,8 @@ pub struct Grant {
     pub roles: BTreeSet<Role>,
     /// Where [`Role::Hooks`] is bound; `*` is everywhere.
     pub hooks_in: Vec<String>,
+    /// The same of [`Role::Policies`].
+    pub policies_in: Vec<String>,
 }
 
 /// The account, the roles and their bindings, in the order in which they can be applied.
@@ -38,18 +40,17 @@ pub fn manifests(grant: &Grant) -> Result<Vec<Value>, serde_json::Error> {
         if !rules.is_empty() {
             let metadata = named(&name, None);
             objects.push(object(&ClusterRole { metadata, rules: Some(rules), aggregation_rule: None })?);
-            match role {
-                Role::Hooks => {
-                    for namespace in &grant.hooks_in {
-                        objects.push(match namespace.as_str() {
-                            "*" => object(&everywhere(grant, &name))?,
-                            namespace => object(&within(grant, &name, ClusterRole::KIND, namespace))?,
-                        });
-                    }
-                }
-                Role::Observe | Role::Backup | Role::Restore | Role::NodeAgent | Role::InstallCrds => {
-                    objects.push(object(&everywhere(grant, &name))?);
-                }
+            let all = ["*".to_owned()];
+            let places = match role {
+                Role::Hooks => grant.hooks_in.as_slice(),
+                Role::Policies => grant.policies_in.as_slice(),
+                Role::Observe | Role::Backup | Role::Restore | Role::NodeAgent | Role::InstallCrds => &all,
+            };
+            for place in places {
+                objects.push(match place.as_str() {
+                    "*" => object(&everywhere(grant, &name))?,
+                    namespace => object(&within(grant, &name, ClusterRole::KIND, namespace))?,
+                });
             }
         }
         let rules = self::rules(role, Reach::Home);
@@ -132,6 +133,7 @@ mod tests {
             account: "holdfast".to_owned(),
             roles: roles.iter().copied().collect(),
             hooks_in: hooks_in.iter().map(|&namespace| namespace.to_owned()).collect(),
+            policies_in: Vec::new(),
         };
         let text = |value: &Value, pointer: &str| {
             value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()

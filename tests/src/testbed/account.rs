@@ -51,6 +51,7 @@ impl Testbed {
             account: format!("holdfast-{}", names.join("-")),
             roles: roles.iter().copied().collect(),
             hooks_in: vec!["*".to_owned()],
+            policies_in: vec!["*".to_owned()],
         };
         for object in rights::manifests(&grant)? {
             apply(&admin, serde_json::from_value(object)?, &grant.account).await?;

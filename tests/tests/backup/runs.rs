@@ -17,6 +17,7 @@ use holdfast::engine::backup::{
 };
 use holdfast::engine::pod_volumes::PodVolumes;
 use holdfast::hooks::Turns;
+use holdfast::rights::Role;
 use holdfast::store::{BackupStore, LocationSettings};
 use holdfast_policy::compression::Compression;
 use holdfast_policy::velero::{Backup, BackupStorageLocation};
@@ -63,8 +64,9 @@ impl Bench {
         }))?;
         let settings = LocationSettings::parse("default", &location.spec, None, None)?;
         let store = BackupStore::open(&settings).await?;
+        let account = testbed.account(home, &[Role::Observe, Role::Backup, Role::Hooks]).await?;
         Ok(Self {
-            cluster: Cluster::new(testbed.client()?),
+            cluster: Cluster::new(account.client),
             store,
             location,
             folder,

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod manifests;
 mod next;
 mod offline;
 mod retention;

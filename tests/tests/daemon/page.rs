@@ -159,6 +159,7 @@ async fn there_is_a_page_where_policies_are_only_published_and_one_of_a_replica_
         arguments: vec!["--web-address=127.0.0.1:0".to_owned()],
         environment: vec![("POD_NAME", "another".to_owned())],
         ready: "standing by",
+        ..DaemonOptions::default()
     };
     let another = Daemon::start(home.testbed, options).await?;
     let text = page(&another).await?;

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use holdfast::cluster::{Cluster, ListScope};
+use holdfast::rights::Role;
 use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{
     Backup, BackupSpec, BackupStorageLocation, Schedule, ServerStatusRequest, ServerStatusRequestSpec,
@@ -105,6 +106,9 @@ async fn versions(testbed: &Testbed) -> anyhow::Result<BTreeMap<String, String>>
     Ok(versions)
 }
 
+/// All that a daemon has which only looks on.
+const LOOKING_ON: [Role; 1] = [Role::Observe];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn observe_mode_writes_nothing_but_policy_sets_and_these_need_not_be_there() -> anyhow::Result<()> {
     let testbed = Testbed::start().await?;
@@ -113,6 +117,8 @@ async fn observe_mode_writes_nothing_but_policy_sets_and_these_need_not_be_there
     let policies = folder.path().join("policies");
     fs::create_dir(&policies)?;
     fs::write(policies.join("shop.yaml"), policy("shop", "0 1 * * *"))?;
+    // Made before anything is compared.
+    testbed.account(&namespace, &LOOKING_ON).await?;
     let options = |arguments: &[&str]| DaemonOptions {
         namespace: namespace.clone(),
         arguments: arguments
@@ -136,7 +142,8 @@ async fn observe_mode_writes_nothing_but_policy_sets_and_these_need_not_be_there
     fs::write(policies.join("web.yaml"), policy("web", "0 3 * * *"))?;
 
     let before = versions(&testbed).await?;
-    let daemon = Daemon::start(&testbed, options(&["--mode=observe"])).await?;
+    let looking_on = DaemonOptions { roles: &LOOKING_ON, ..options(&["--mode=observe"]) };
+    let daemon = Daemon::start(&testbed, looking_on).await?;
     let sets: Api<PolicySet> = Api::namespaced(testbed.client()?, &namespace);
     let start = Instant::now();
     let told = loop {

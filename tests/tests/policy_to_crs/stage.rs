@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use holdfast::rights::Role;
 use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::holdfast::policy_set::Waiting;
 use holdfast_policy::velero::{Backup, Schedule};
@@ -76,6 +77,7 @@ impl Stage {
         let options = DaemonOptions {
             namespace: self.namespace.clone(),
             arguments: fixed.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect(),
+            roles: &[Role::Observe, Role::Backup, Role::Policies, Role::InstallCrds],
             ..DaemonOptions::default()
         };
         self.daemon = Some(Daemon::start(Testbed::shared().await?, options).await?);
