@@ -41,6 +41,11 @@ pub enum Error {
     Entry { entry: String, problem: String },
     #[error("error invoking delete item actions: object {item} of the archive is no JSON")]
     Item { item: String, source: serde_json::Error },
+    #[error(
+        "error invoking delete item actions: VolumeSnapshotContent {content} of the archive has handle {found:?}, \
+         and the backup's volume info has {expected}: neither is deleted"
+    )]
+    MixedUp { content: String, found: String, expected: String },
     #[error("error invoking delete item actions: no room for the archive")]
     Spool(#[source] std::io::Error),
     #[error("error invoking delete item actions: reading the archive ended before its time")]

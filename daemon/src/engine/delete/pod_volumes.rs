@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use holdfast_policy::velero::{PodVolumeBackup, UploaderType};
 
 use crate::actions::delete::VolumeData;
+use crate::causes::with_causes;
 use crate::engine::repositories::{self, Key, Repositories};
 use crate::repository::{self, Tags};
 use crate::store::BackupStore;
@@ -105,16 +106,6 @@ async fn forget(
     }
     // An attempt that was interrupted may have left one that nobody noted.
     Ok(repository.forget_all(&volume.tags).await?)
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -74,8 +74,13 @@ pub async fn survey(store: &BackupStore, backup: &str) -> Result<Survey, Error> 
             entry,
         }),
     }));
-    if may_hold_snapshots(store, backup).await? {
-        data.extend(contents::snapshots(store, backup).await?);
+    let volumes: Option<Vec<Volume>> = readable(list(store, backup, BackupFile::VolumeInfo).await)?;
+    if may_hold_snapshots(store, backup, volumes.as_deref()).await? {
+        let found = contents::snapshots(store, backup).await?;
+        for snapshot in &found {
+            check_handle(snapshot, volumes.as_deref().unwrap_or_default())?;
+        }
+        data.extend(found);
     }
     Ok(Survey { data, warnings })
 }
@@ -107,14 +112,51 @@ pub async fn record(store: &BackupStore, backup: &str) -> Result<Record, Error> 
 struct Volume {
     backup_method: String,
     snapshot_data_moved: bool,
+    csi_snapshot_info: Option<CsiSnapshot>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct CsiSnapshot {
+    snapshot_handle: String,
+    vsc_name: String,
+}
+
+/// Refuses a CSI snapshot that is another one than the volume info tells: it may be somebody else's only copy. Velero writes no
+/// entry for a backup with a long name, so one that is told of nowhere is believed.
+fn check_handle(snapshot: &VolumeData, volumes: &[Volume]) -> Result<(), Error> {
+    let (content, item) = match snapshot {
+        VolumeData::Csi { content, item } => (content, item),
+        VolumeData::Native { .. } | VolumeData::Moved { .. } | VolumeData::PodVolume { .. } => return Ok(()),
+    };
+    let handle = text(item, "/status/snapshotHandle");
+    let told = || volumes.iter().filter_map(|volume| volume.csi_snapshot_info.as_ref());
+    let same_content = told().find(|told| told.vsc_name == *content);
+    let same_handle = told().find(|told| !handle.is_empty() && told.snapshot_handle == handle);
+    match (same_content, same_handle) {
+        (Some(told), _) if told.snapshot_handle != handle => Err(Error::MixedUp {
+            content: content.clone(),
+            found: handle.to_owned(),
+            expected: format!("handle {}", told.snapshot_handle),
+        }),
+        (None, Some(told)) => Err(Error::MixedUp {
+            content: content.clone(),
+            found: handle.to_owned(),
+            expected: format!("that handle for {}", told.vsc_name),
+        }),
+        (Some(_), _) | (None, None) => Ok(()),
+    }
 }
 
 /// Does the archive have to be looked into? Most have no such objects, and the lists beside an archive say so; one whose
 /// lists are missing or can't be read is looked into.
-async fn may_hold_snapshots(store: &BackupStore, backup: &str) -> Result<bool, Error> {
+async fn may_hold_snapshots(
+    store: &BackupStore,
+    backup: &str,
+    volumes: Option<&[Volume]>,
+) -> Result<bool, Error> {
     let items: Option<BTreeMap<String, Vec<String>>> =
         readable(list(store, backup, BackupFile::ResourceList).await)?;
-    let volumes: Option<Vec<Volume>> = readable(list(store, backup, BackupFile::VolumeInfo).await)?;
     let (Some(items), Some(volumes)) = (items, volumes) else { return Ok(true) };
     let is_snapshot =
         |kind: &String| kind.ends_with("/VolumeSnapshotContent") || kind.ends_with("/DataUpload");

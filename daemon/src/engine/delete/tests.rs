@@ -111,6 +111,34 @@ async fn a_marked_backup_is_none_to_anybody_who_reads_the_bucket() {
 }
 
 #[tokio::test]
+async fn a_csi_snapshot_that_the_volume_info_has_otherwise_is_not_deleted() {
+    let (_folder, store) = bucket().await;
+    archive(&store, &[content("content-1", "shop")]).await;
+    put(
+        &store,
+        BackupFile::ResourceList,
+        &json!({"snapshot.storage.k8s.io/v1/VolumeSnapshotContent": ["content-1"]}),
+    )
+    .await;
+    for (vsc_name, handle, is_found) in [
+        ("content-1", "handle", true),
+        ("content-2", "other", true),
+        ("content-1", "other", false),
+        ("content-2", "handle", false),
+    ] {
+        let info = json!({"vscName": vsc_name, "snapshotHandle": handle});
+        let entry = json!([{"backupMethod": "CSISnapshot", "csiSnapshotInfo": info}]);
+        put(&store, BackupFile::VolumeInfo, &entry).await;
+        match survey(&store, "shop").await {
+            Ok(survey) => assert_eq!((survey.data.len(), is_found), (1, true), "{vsc_name} {handle}"),
+            Err(error) => {
+                assert!(!is_found && matches!(error, Error::MixedUp { .. }), "{vsc_name} {handle}: {error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_record_stays_while_another_file_does() {
     let (folder, store) = bucket().await;
     let layer: crate::store::Layer = std::sync::Arc::new(|bucket| {
