@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod app;
 pub mod archive;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

@@ -25,7 +25,7 @@ pub use attention::{Attention, attention};
 pub use calendar::{Day, calendar};
 pub use locations::Location;
 pub use policies::{Problem, Source};
-pub use runs::{BackupLine, Deletions, RestoreLine, Run, RunKind, has_ended, restore_has_ended};
+pub use runs::{BackupLine, Deletions, RestoreLine, Run, RunKind};
 pub use schedules::{Schedule, State};
 pub(crate) use {policies::sources, runs::deletions, schedules::schedules};
 

@@ -14,7 +14,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 use crate::compare::{Difference, Picture};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::fixtures::SampleApplication;
-use crate::runs::{Runs, backup_has_ended, restore_has_ended};
+use crate::runs::Runs;
 use crate::testbed::{Testbed, install_crypto_provider};
 use progress::{Step, Steps};
 
@@ -169,7 +169,7 @@ fn objects(count: i64) -> String {
 fn backup_seen(backup: &Backup, step: &mut Step) -> bool {
     let progress = backup.status.progress.unwrap_or_default();
     step.progress(progress.items_backed_up, progress.total_items);
-    backup_has_ended(backup.status_phase())
+    backup.status_phase().has_ended()
 }
 
 fn expect_completed(backup: &Backup) -> anyhow::Result<()> {
@@ -213,7 +213,7 @@ async fn restore(
     let seen = |restore: &Restore| {
         let progress = restore.status.progress.unwrap_or_default();
         step.progress(progress.items_restored, progress.total_items);
-        restore_has_ended(restore.status_phase())
+        restore.status_phase().has_ended()
     };
     let restore = runs.ended(name, PATIENCE, seen).await?;
     if restore.status_phase() != RestorePhase::Completed {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use holdfast_policy::velero::{
-    Backup, BackupPhase, BackupSpec, BackupStorageLocation, BackupStorageLocationSpec, ObjectStorageLocation,
-    Restore, RestorePhase, RestoreSpec,
+    Backup, BackupSpec, BackupStorageLocation, BackupStorageLocationSpec, ObjectStorageLocation, Restore,
+    RestoreSpec,
 };
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
@@ -68,7 +68,7 @@ impl Runs {
     /// Creates it and returns it when it has ended, well or not.
     pub async fn backup(&self, name: &str, spec: BackupSpec, patience: Duration) -> anyhow::Result<Backup> {
         self.create(&Backup::new(name, spec)).await?;
-        self.ended(name, patience, |backup: &Backup| backup_has_ended(backup.status_phase())).await
+        self.ended(name, patience, |backup: &Backup| backup.status_phase().has_ended()).await
     }
 
     /// Creates it and returns it when it has ended, well or not.
@@ -79,7 +79,7 @@ impl Runs {
         patience: Duration,
     ) -> anyhow::Result<Restore> {
         self.create(&Restore::new(name, spec)).await?;
-        self.ended(name, patience, |restore: &Restore| restore_has_ended(restore.status_phase())).await
+        self.ended(name, patience, |restore: &Restore| restore.status_phase().has_ended()).await
     }
 
     /// Makes a backup of the bucket known to the cluster from its `velero-backup.json`.
@@ -131,40 +131,5 @@ impl Runs {
             }
             tokio::time::sleep(POLL).await;
         }
-    }
-}
-
-/// Whether a backup stays in this phase until somebody deletes it.
-pub fn backup_has_ended(phase: BackupPhase) -> bool {
-    match phase {
-        BackupPhase::FailedValidation
-        | BackupPhase::Completed
-        | BackupPhase::PartiallyFailed
-        | BackupPhase::Failed => true,
-        BackupPhase::New
-        | BackupPhase::Queued
-        | BackupPhase::ReadyToStart
-        | BackupPhase::InProgress
-        | BackupPhase::WaitingForPluginOperations
-        | BackupPhase::WaitingForPluginOperationsPartiallyFailed
-        | BackupPhase::Finalizing
-        | BackupPhase::FinalizingPartiallyFailed
-        | BackupPhase::Deleting => false,
-    }
-}
-
-/// Whether a restore stays in this phase.
-pub fn restore_has_ended(phase: RestorePhase) -> bool {
-    match phase {
-        RestorePhase::FailedValidation
-        | RestorePhase::Completed
-        | RestorePhase::PartiallyFailed
-        | RestorePhase::Failed => true,
-        RestorePhase::New
-        | RestorePhase::InProgress
-        | RestorePhase::WaitingForPluginOperations
-        | RestorePhase::WaitingForPluginOperationsPartiallyFailed
-        | RestorePhase::Finalizing
-        | RestorePhase::FinalizingPartiallyFailed => false,
     }
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
 use holdfast_policy::velero::{Backup, BackupPhase, Restore, RestorePhase};
+use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
+use serde::Serialize;
 
+use super::flags::Output;
 use super::policies;
 use crate::controllers::watched::Record;
-use crate::overview::{has_ended, restore_has_ended};
 
 /// A run of which nothing is heard for so long is asked about again.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -55,7 +57,7 @@ impl Followed for Backup {
         let phase = self.status_phase();
         View {
             phase: phase.to_string(),
-            verdict: match (has_ended(phase), phase) {
+            verdict: match (phase.has_ended(), phase) {
                 (true, BackupPhase::Completed) => Verdict::Well,
                 (true, BackupPhase::FailedValidation) => Verdict::Refused,
                 (true, _) => Verdict::Failed,
@@ -79,7 +81,7 @@ impl Followed for Restore {
         let phase = self.status_phase();
         View {
             phase: phase.to_string(),
-            verdict: match (restore_has_ended(phase), phase) {
+            verdict: match (phase.has_ended(), phase) {
                 (true, RestorePhase::Completed) => Verdict::Well,
                 (true, RestorePhase::FailedValidation) => Verdict::Refused,
                 (true, _) => Verdict::Failed,
@@ -130,6 +132,48 @@ impl View {
     }
 }
 
+/// What a command that makes a run does after that.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Afterwards {
+    /// Don't wait for the end of what was made.
+    #[arg(long)]
+    no_wait: bool,
+    /// What is printed: the name of what was made at once, or the object at the end.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+impl Afterwards {
+    /// Makes the object, and gives it as it is when it was made or has ended.
+    pub async fn make<K>(self, api: &Api<K>, object: &K) -> anyhow::Result<K>
+    where
+        K: Followed + Serialize,
+    {
+        let what = name_of(object);
+        let made = api.create(&PostParams::default(), object).await;
+        let made = made.with_context(|| format!("cannot create {what}"))?;
+        if self.output == Output::Text {
+            policies::print(&format!("{what}\n"))?;
+        }
+        if self.no_wait { Ok(made) } else { to_its_end(api, &made.name_any()).await }
+    }
+
+    /// Prints what [`Afterwards::make`] gave, or why it gave nothing.
+    pub fn tell<K>(self, made: anyhow::Result<K>) -> anyhow::Result<ExitCode>
+    where
+        K: Followed + Serialize,
+    {
+        let object = match made {
+            Ok(object) => object,
+            Err(error) => return Ok(policies::could_not_run(error)),
+        };
+        if self.output != Output::Text {
+            policies::print(&self.output.value(&object)?)?;
+        }
+        Ok(object.view().exit_code())
+    }
+}
+
 /// Returns once it has ended. Where it goes on when nobody watches, an end of ours is no end of its.
 pub async fn to_its_end<K: Followed>(api: &Api<K>, name: &str) -> anyhow::Result<K> {
     let what = format!("{}/{name}", K::WORD);
@@ -155,7 +199,7 @@ pub async fn to_its_end<K: Followed>(api: &Api<K>, name: &str) -> anyhow::Result
     }
 }
 
-/// What is left to tell of an object that was made, whether or not its end was waited for.
+/// `backup/nightly`.
 pub fn name_of<K: Followed>(object: &K) -> String {
     format!("{}/{}", K::WORD, object.name_any())
 }

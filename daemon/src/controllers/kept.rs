@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use holdfast_policy::holdfast::PolicySet;
 use holdfast_policy::velero::{
-    Backup, BackupPhase, BackupRepository, BackupStorageLocation, BackupSummary, DeleteBackupRequest,
-    DownloadRequest, PodVolumeBackup, PodVolumeRestore, Restore, Schedule, ServerStatusRequest,
+    Backup, BackupRepository, BackupStorageLocation, BackupSummary, DeleteBackupRequest, DownloadRequest,
+    PodVolumeBackup, PodVolumeRestore, Restore, Schedule, ServerStatusRequest,
 };
 use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
@@ -113,7 +113,7 @@ impl Kept<Backup> for KeptBackup {
     fn keep(backup: Backup) -> Self {
         let summary = Arc::new(BackupSummary::of(&backup));
         let version = version_of(&backup);
-        let json = if may_change(backup.status_phase()) { None } else { serde_json::to_vec(&backup).ok() };
+        let json = if backup.status_phase().has_ended() { serde_json::to_vec(&backup).ok() } else { None };
         let packed = json.and_then(|json| Packed::of(&json));
         let content =
             packed.map_or_else(|| Content::Whole(Arc::new(backup)), |it| Content::Packed(Arc::new(it)));
@@ -140,25 +140,6 @@ impl Kept<Backup> for KeptBackup {
 
     fn version(&self) -> u128 {
         self.version
-    }
-}
-
-/// Whether the controllers still work on a Backup, and so read it again and again.
-fn may_change(phase: BackupPhase) -> bool {
-    match phase {
-        BackupPhase::New
-        | BackupPhase::Queued
-        | BackupPhase::ReadyToStart
-        | BackupPhase::InProgress
-        | BackupPhase::WaitingForPluginOperations
-        | BackupPhase::WaitingForPluginOperationsPartiallyFailed
-        | BackupPhase::Finalizing
-        | BackupPhase::FinalizingPartiallyFailed
-        | BackupPhase::Deleting => true,
-        BackupPhase::FailedValidation
-        | BackupPhase::Completed
-        | BackupPhase::PartiallyFailed
-        | BackupPhase::Failed => false,
     }
 }
 
@@ -191,7 +172,7 @@ mod tests {
             assert_eq!(*kept.whole(), backup);
             assert_eq!((kept.version(), kept.uid()), (7, Some("u")));
             let is_packed = matches!(kept.content, Content::Packed(_));
-            assert_eq!(is_packed, !may_change(backup.status_phase()), "{phase}");
+            assert_eq!(is_packed, backup.status_phase().has_ended(), "{phase}");
         }
     }
 }

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Secret, SecretKeySelector};
 use kube::{Api, Client};
 use sha2::{Digest, Sha256};
 
+pub use crate::causes::with_causes as reason;
 use crate::store::{self, BackupStore, Layer, LocationSettings, SettingsError};
 
 #[derive(Debug, thiserror::Error)]
@@ -120,40 +121,9 @@ fn fingerprint(
     Ok(hash.finalize().into())
 }
 
-/// An error and its causes on one line, as status fields carry them.
-pub fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Many libraries repeat their cause in their own text.
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("{text}")]
-    struct Layer {
-        text: &'static str,
-        source: Option<Box<Layer>>,
-    }
-
-    #[test]
-    fn a_reason_names_each_cause_once() {
-        let bottom = Layer { text: "connection refused", source: None };
-        let middle = Layer { text: "request failed: connection refused", source: Some(Box::new(bottom)) };
-        let top = Layer { text: "cannot list", source: Some(Box::new(middle)) };
-        assert_eq!(reason(&top), "cannot list: request failed: connection refused");
-    }
 
     #[test]
     fn a_change_of_credentials_or_settings_is_another_store() {

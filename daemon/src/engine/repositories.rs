@@ -16,6 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::Mutex;
 
+use crate::causes::with_causes;
 use crate::clock::Clock;
 use crate::cluster::patience::{until_admitted, until_answered};
 use crate::cluster::write::FIELD_MANAGER;
@@ -126,7 +127,7 @@ impl Repositories {
                 "message": null,
                 "lastMaintenanceTime": from_chrono((self.clock)()),
             }),
-            Err(error) => json!({"phase": BackupRepositoryPhase::NotReady, "message": reason(error)}),
+            Err(error) => json!({"phase": BackupRepositoryPhase::NotReady, "message": with_causes(error)}),
         };
         let noted = self.patch(&known.name_any(), json!({"status": status})).await;
         made?;
@@ -228,14 +229,4 @@ async fn find_of(
 fn failed(verb: &'static str, name: &str) -> impl FnOnce(kube::Error) -> Error {
     let name = name.to_owned();
     move |source| Error::Api { verb, name, source: Box::new(source) }
-}
-
-fn reason(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

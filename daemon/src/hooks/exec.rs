@@ -3,6 +3,7 @@
 //! Takes a pod's name, a container and words; gives what the command wrote, as far as it is kept, and how it ended.
 //! A command that outlasts its time goes on in the container: Kubernetes knows no way to end it.
 
+use crate::causes::with_causes;
 use std::time::Duration;
 
 use futures::future::join;
@@ -162,21 +163,6 @@ fn verdict(status: &Status) -> Result<(), Error> {
         Some(code) if status.reason.as_deref() == Some("NonZeroExitCode") => Err(Error::Exit(code)),
         Some(_) | None => Err(Error::Remote(status.message.clone().unwrap_or_default())),
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some of kube's errors name their cause themselves.
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ pub fn decide(states: &[State], limit: usize) -> Vec<Step> {
 
 fn decide_one(state: &State, free: &mut usize) -> Decision {
     let wait = |reason| Decision::Wait { reason };
-    match (&state.run, has_ended(state.phase), state.object) {
+    match (&state.run, state.phase.has_ended(), state.object) {
         (Run::UnderWay, _, Object::Gone | Object::Cancelled) | (Run::UnderWay, true, _) => Decision::Stop,
         (Run::UnderWay, false, Object::PodNotReady | Object::Ready | Object::Foreign) => {
             wait(Waiting::ForRun)
@@ -106,17 +106,6 @@ fn decide_one(state: &State, free: &mut usize) -> Decision {
                 | DataPathPhase::Failed => Decision::Start,
             }
         }
-    }
-}
-
-pub fn has_ended(phase: DataPathPhase) -> bool {
-    match phase {
-        DataPathPhase::Canceled | DataPathPhase::Completed | DataPathPhase::Failed => true,
-        DataPathPhase::New
-        | DataPathPhase::Accepted
-        | DataPathPhase::Prepared
-        | DataPathPhase::InProgress
-        | DataPathPhase::Canceling => false,
     }
 }
 

@@ -6,7 +6,7 @@ use holdfast_policy::velero::DataPathPhase;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
-use super::decide::{Object, Run, State, has_ended};
+use super::decide::{Object, Run, State};
 use super::task::Task;
 use super::transfer::End;
 use super::{Agent, volume};
@@ -38,7 +38,7 @@ pub(super) async fn observe(agent: &Agent) -> Observed {
         let run = runs.remove(&uid).map_or(Run::None, |state| run_of(&state));
         let phase = task.phase();
         // Most have ended long ago.
-        if has_ended(phase) && matches!(run, Run::None) {
+        if phase.has_ended() && matches!(run, Run::None) {
             continue;
         }
         let Some(object) = object(agent, &task, &run).await else { continue };

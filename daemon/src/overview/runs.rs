@@ -103,42 +103,8 @@ pub struct Failure {
 
 const FAILURES: usize = 5;
 
-/// Whether nothing more happens to a backup until somebody deletes it.
-pub fn has_ended(phase: BackupPhase) -> bool {
-    match phase {
-        BackupPhase::FailedValidation
-        | BackupPhase::Completed
-        | BackupPhase::PartiallyFailed
-        | BackupPhase::Failed => true,
-        BackupPhase::New
-        | BackupPhase::Queued
-        | BackupPhase::ReadyToStart
-        | BackupPhase::InProgress
-        | BackupPhase::WaitingForPluginOperations
-        | BackupPhase::WaitingForPluginOperationsPartiallyFailed
-        | BackupPhase::Finalizing
-        | BackupPhase::FinalizingPartiallyFailed
-        | BackupPhase::Deleting => false,
-    }
-}
-
-pub fn restore_has_ended(phase: RestorePhase) -> bool {
-    match phase {
-        RestorePhase::FailedValidation
-        | RestorePhase::Completed
-        | RestorePhase::PartiallyFailed
-        | RestorePhase::Failed => true,
-        RestorePhase::New
-        | RestorePhase::InProgress
-        | RestorePhase::WaitingForPluginOperations
-        | RestorePhase::WaitingForPluginOperationsPartiallyFailed
-        | RestorePhase::Finalizing
-        | RestorePhase::FinalizingPartiallyFailed => false,
-    }
-}
-
 pub(super) fn running(backups: &[Arc<BackupSummary>], restores: &[Arc<Restore>]) -> Vec<Run> {
-    let is_running = |phase| !has_ended(phase) && phase != BackupPhase::Deleting;
+    let is_running = |phase: BackupPhase| !phase.has_ended() && phase != BackupPhase::Deleting;
     let backups = backups.iter().filter(|backup| is_running(backup.phase())).map(|backup| Run {
         kind: RunKind::Backup,
         name: backup.name().to_owned(),
@@ -147,7 +113,7 @@ pub(super) fn running(backups: &[Arc<BackupSummary>], restores: &[Arc<Restore>])
         items: backup.total_items(),
         started: backup.began(),
     });
-    let restores = restores.iter().filter(|restore| !restore_has_ended(restore.status_phase()));
+    let restores = restores.iter().filter(|restore| !restore.status_phase().has_ended());
     let restores = restores.map(|restore| {
         let progress = restore.status.progress.unwrap_or_default();
         Run {
@@ -164,7 +130,7 @@ pub(super) fn running(backups: &[Arc<BackupSummary>], restores: &[Arc<Restore>])
 
 /// The newest first.
 pub(super) fn newest_backups(backups: &[Arc<BackupSummary>], count: usize) -> Vec<BackupLine> {
-    let shown = |phase| has_ended(phase) || phase == BackupPhase::Deleting;
+    let shown = |phase: BackupPhase| phase.has_ended() || phase == BackupPhase::Deleting;
     let mut newest: Vec<&Arc<BackupSummary>> =
         backups.iter().filter(|backup| shown(backup.phase())).collect();
     newest.sort_by_key(|backup| Reverse(backup.started()));
@@ -189,7 +155,7 @@ fn backup_line(backup: &BackupSummary) -> BackupLine {
 /// The newest first.
 pub(super) fn newest_restores(restores: &[Arc<Restore>], count: usize) -> Vec<RestoreLine> {
     let mut newest: Vec<&Arc<Restore>> =
-        restores.iter().filter(|restore| restore_has_ended(restore.status_phase())).collect();
+        restores.iter().filter(|restore| restore.status_phase().has_ended()).collect();
     newest.sort_by_key(|restore| Reverse(restore.metadata.creation_timestamp.clone()));
     newest.into_iter().take(count).map(|restore| restore_line(restore)).collect()
 }

@@ -14,7 +14,6 @@ use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero::{self, BackupPhase, BackupSummary, Mark, SchedulePhase, Summarized as _};
 use serde::Serialize;
 
-use super::runs;
 use crate::controllers::schedule::settings::Settings;
 use crate::intake::health::{Promised, health};
 use crate::intake::runs::{Good, Ran};
@@ -155,7 +154,7 @@ impl<'a> Newest<'a> {
         let mut newest = Newest { good: BTreeMap::new(), ended: BTreeMap::new() };
         for backup in backups {
             let Some(schedule) = backup.mark(Mark::Schedule) else { continue };
-            if runs::has_ended(backup.phase()) {
+            if backup.phase().has_ended() {
                 keep_newer(&mut newest.ended, schedule, backup);
             }
             if backup.phase() == BackupPhase::Completed && backup.mark(Mark::Suspect).is_none() {

@@ -79,12 +79,6 @@ impl Cause {
 impl Error {
     /// The whole message, causes included, for a status or a log line.
     pub fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        crate::causes::with_causes(self)
     }
 }

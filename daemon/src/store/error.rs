@@ -45,13 +45,7 @@ pub enum Error {
 impl Error {
     /// The whole message, causes included, for a status or a log line.
     pub fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        crate::causes::with_causes(self)
     }
 }
 

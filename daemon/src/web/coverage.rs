@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast_policy::velero::Schedule;
 
+use crate::causes::with_causes;
 use crate::cluster::Cluster;
 use crate::engine::coverage::{Choice, Gaps, NamespaceCoverage, gaps, of_schedules};
 use crate::engine::inventory;
@@ -84,16 +85,6 @@ async fn work_out(cluster: &Cluster, choices: &[Choice]) -> Result<Found, String
         gaps.map(|gaps| found(gaps, inventory.missing)).map_err(|error| with_causes(&error))
     });
     judged.await.map_err(|error| with_causes(&error))?
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn found(gaps: Gaps, missing: Vec<String>) -> Found {

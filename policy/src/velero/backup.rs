@@ -258,6 +258,24 @@ pub struct HookStatus {
     pub hooks_failed: i64,
 }
 
+impl BackupPhase {
+    /// Whether nothing more happens to the backup until somebody deletes it.
+    pub fn has_ended(self) -> bool {
+        match self {
+            Self::FailedValidation | Self::Completed | Self::PartiallyFailed | Self::Failed => true,
+            Self::New
+            | Self::Queued
+            | Self::ReadyToStart
+            | Self::InProgress
+            | Self::WaitingForPluginOperations
+            | Self::WaitingForPluginOperationsPartiallyFailed
+            | Self::Finalizing
+            | Self::FinalizingPartiallyFailed
+            | Self::Deleting => false,
+        }
+    }
+}
+
 impl Backup {
     /// The phase, which is New until somebody sets it.
     pub fn status_phase(&self) -> BackupPhase {

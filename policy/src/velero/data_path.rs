@@ -22,6 +22,16 @@ text_enum! {
     }
 }
 
+impl DataPathPhase {
+    /// Whether nothing more happens to the transfer.
+    pub fn has_ended(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Canceled => true,
+            Self::New | Self::Accepted | Self::Prepared | Self::InProgress | Self::Canceling => false,
+        }
+    }
+}
+
 text_enum! {
     /// What reads and writes the files of a volume. Empty text is no uploader; what that means is up to the kind.
     UploaderType {

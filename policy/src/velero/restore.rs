@@ -199,6 +199,21 @@ pub struct RestoreProgress {
     pub items_restored: i64,
 }
 
+impl RestorePhase {
+    /// Whether nothing more happens to the restore.
+    pub fn has_ended(self) -> bool {
+        match self {
+            Self::FailedValidation | Self::Completed | Self::PartiallyFailed | Self::Failed => true,
+            Self::New
+            | Self::InProgress
+            | Self::WaitingForPluginOperations
+            | Self::WaitingForPluginOperationsPartiallyFailed
+            | Self::Finalizing
+            | Self::FinalizingPartiallyFailed => false,
+        }
+    }
+}
+
 impl Restore {
     /// The phase, which is New until somebody sets it.
     pub fn status_phase(&self) -> RestorePhase {

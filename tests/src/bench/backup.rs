@@ -10,7 +10,7 @@ use holdfast_policy::velero::{Backup, BackupPhase, BackupSpec};
 use super::report::{Measurement, Report, Step};
 use super::{BUCKET, NAMESPACE, PATIENCE, back_up, mix, progress, raw, told};
 use crate::daemon::{Daemon, DaemonOptions};
-use crate::runs::{Runs, backup_has_ended};
+use crate::runs::Runs;
 use crate::testbed::Testbed;
 
 const SIZES: [usize; 2] = [1_000, 10_000];
@@ -77,8 +77,7 @@ async fn many(runs: &Runs, daemon: &Daemon, objects: usize) -> anyhow::Result<Me
         .await?;
     let mut items = 0;
     for name in &names {
-        let backup =
-            runs.ended(name, PATIENCE, |backup: &Backup| backup_has_ended(backup.status_phase())).await?;
+        let backup = runs.ended(name, PATIENCE, |backup: &Backup| backup.status_phase().has_ended()).await?;
         ensure!(backup.status_phase() == BackupPhase::Completed, "{name} ended so: {:?}", backup.status);
         items += backup.status.progress.map_or(0, |progress| progress.items_backed_up);
     }

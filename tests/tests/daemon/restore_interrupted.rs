@@ -119,7 +119,7 @@ async fn a_restore_killed_at_ten_moments_ends_with_the_same_objects_and_lists_it
         assert_eq!(restore.status_phase(), RestorePhase::InProgress, "killed at {moment} objects");
         daemon = home.daemon(&[]).await?;
     }
-    let ended = |restore: &Restore| holdfast_tests::runs::restore_has_ended(restore.status_phase());
+    let ended = |restore: &Restore| restore.status_phase().has_ended();
     let restore: Restore = home.runs.ended(&name, PATIENCE, ended).await?;
     drop(daemon);
     assert_eq!(restore.status.phase, Some(RestorePhase::Completed), "{:?}", restore.status);
@@ -144,7 +144,7 @@ async fn two_restores_at_once_of_one_backup_do_not_disturb_each_other() -> anyho
     for (name, targets) in &both {
         home.runs.create(&Restore::new(name, mapped(targets))).await?;
     }
-    let ended = |restore: &Restore| holdfast_tests::runs::restore_has_ended(restore.status_phase());
+    let ended = |restore: &Restore| restore.status_phase().has_ended();
     for (name, targets) in &both {
         let restore: Restore = home.runs.ended(name, PATIENCE, ended).await?;
         assert_eq!(restore.status.phase, Some(RestorePhase::Completed), "{:?}", restore.status);

@@ -46,7 +46,7 @@ async fn the_command_tells_what_a_restore_would_do_with_exit_codes_and_the_daemo
     let mut dry = Restore::new("dry", spec.clone());
     dry.metadata.annotations = Some(BTreeMap::from([("holdfast.dev/dry-run".to_owned(), "true".to_owned())]));
     home.runs.create(&dry).await?;
-    let ended = |restore: &Restore| holdfast_tests::runs::restore_has_ended(restore.status_phase());
+    let ended = |restore: &Restore| restore.status_phase().has_ended();
     let dry: Restore = home.runs.ended("dry", PATIENCE, ended).await?;
     assert_eq!(dry.status.phase, Some(RestorePhase::Completed), "{:?}", dry.status);
     assert!(home.files()?.contains(&"restores/dry/restore-dry-results.gz".to_owned()));

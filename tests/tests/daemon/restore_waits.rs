@@ -34,9 +34,7 @@ fn phase(restore: &Restore) -> RestorePhase {
 }
 
 async fn ended(home: &Home, name: &str) -> anyhow::Result<Restore> {
-    home.runs
-        .ended(name, PATIENCE, |restore: &Restore| holdfast_tests::runs::restore_has_ended(phase(restore)))
-        .await
+    home.runs.ended(name, PATIENCE, |restore: &Restore| phase(restore).has_ended()).await
 }
 
 /// What the restore's list says, without the kinds.

@@ -7,7 +7,6 @@ use futures::{StreamExt, TryStreamExt};
 use holdfast::controllers::schedule::template;
 use holdfast_policy::time::{from_chrono, to_chrono};
 use holdfast_policy::velero::{Backup, Schedule, SchedulePhase, ScheduleSpec, labels};
-use holdfast_tests::runs::backup_has_ended;
 use holdfast_tests::waiting::until;
 use kube::ResourceExt;
 use kube::api::ListParams;
@@ -62,7 +61,7 @@ async fn later_backups_carry_the_instants_at_which_they_were_due() -> anyhow::Re
     let start = to_chrono(first.status.last_backup.as_ref().unwrap());
     for run in 1..=2 {
         let name = format!("often-{}", (start + chrono::TimeDelta::seconds(2 * run)).format("%Y%m%d%H%M%S"));
-        let ended = |backup: &Backup| backup_has_ended(backup.status_phase());
+        let ended = |backup: &Backup| backup.status_phase().has_ended();
         home.runs.ended(&name, PATIENCE, ended).await?;
     }
     Ok(())
@@ -169,7 +168,7 @@ async fn a_run_is_neither_lost_nor_doubled_by_a_crash_between_any_two_of_its_ste
             Some(due.to_rfc3339()),
             "{left:?}"
         );
-        let ended = |backup: &Backup| backup_has_ended(backup.status_phase());
+        let ended = |backup: &Backup| backup.status_phase().has_ended();
         home.runs.ended(&backups[0].name_any(), PATIENCE, ended).await?;
     }
     Ok(())

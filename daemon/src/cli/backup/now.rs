@@ -2,16 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use chrono::{DateTime, Utc};
 use holdfast_policy::annotations::{POLICY, SCHEDULED_AT};
 use holdfast_policy::velero::{self, Backup, Schedule};
-use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
 
-use crate::cli::flags::{ClusterFlags, Output};
-use crate::cli::follow::{Followed as _, name_of, to_its_end};
-use crate::cli::policies;
+use crate::cli::flags::ClusterFlags;
+use crate::cli::follow::Afterwards;
 use crate::cli::retention::source::all;
 use crate::clock;
 use crate::controllers::schedule::template;
@@ -26,41 +24,23 @@ pub(super) struct Args {
     /// The name of the backup; without it the schedule's with the time.
     #[arg(long)]
     name: Option<String>,
-    /// Don't wait for the backup's end.
-    #[arg(long)]
-    no_wait: bool,
-    /// What is printed: the name of what was made at once, or the object at the end.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[command(flatten)]
+    afterwards: Afterwards,
     #[command(flatten)]
     cluster: ClusterFlags,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { policy, schedule, name, no_wait, output, cluster } = args;
+    let Args { policy, schedule, name, afterwards, cluster } = args;
     let namespace = cluster.namespace.clone();
     let made = cluster.with_client(async |client| {
         let schedules: Vec<Schedule> = all(&client, &namespace).await?;
         let schedule = choose(&schedules, &policy, schedule.as_deref())?;
         let backup = backup(schedule, name.as_deref(), clock::system()());
         let backups: Api<Backup> = Api::namespaced(client, &namespace);
-        let what = name_of(&backup);
-        let made = backups.create(&PostParams::default(), &backup).await;
-        let made = made.with_context(|| format!("cannot create {what}"))?;
-        if output == Output::Text {
-            policies::print(&format!("{what}\n"))?;
-        }
-        if no_wait { Ok(made) } else { to_its_end(&backups, &made.name_any()).await }
+        afterwards.make(&backups, &backup).await
     });
-    Ok(match made {
-        Ok(backup) => {
-            if output != Output::Text {
-                policies::print(&output.value(&backup)?)?;
-            }
-            backup.view().exit_code()
-        }
-        Err(error) => policies::could_not_run(error),
-    })
+    afterwards.tell(made)
 }
 
 /// The schedule that is meant.

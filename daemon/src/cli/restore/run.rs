@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use holdfast_policy::velero::Restore;
-use kube::api::PostParams;
-use kube::{Api, ResourceExt as _};
+use kube::Api;
 
 use super::spec::{Source, SpecArgs, read};
-use crate::cli::flags::{ClusterFlags, Output};
-use crate::cli::follow::{Followed as _, name_of, to_its_end};
+use crate::cli::flags::ClusterFlags;
+use crate::cli::follow::Afterwards;
 use crate::cli::policies;
 use crate::clock;
 
@@ -32,12 +30,8 @@ pub(super) struct Args {
     name: Option<String>,
     #[command(flatten)]
     spec: SpecArgs,
-    /// Don't wait for the restore's end.
-    #[arg(long)]
-    no_wait: bool,
-    /// What is printed: the name of what was made at once, or the object at the end.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[command(flatten)]
+    afterwards: Afterwards,
     #[command(flatten)]
     cluster: ClusterFlags,
 }
@@ -45,7 +39,7 @@ pub(super) struct Args {
 /// Exits with 0 when everything was brought back (or the Restore was made, with --no-wait), 1 when not, 2 when none could
 /// be made.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { from_backup, from_schedule, file, name, spec, no_wait, output, cluster } = args;
+    let Args { from_backup, from_schedule, file, name, spec, afterwards, cluster } = args;
     let restore = match file {
         Some(path) => read(&path),
         None => spec
@@ -58,23 +52,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let made = cluster.with_client(async |client| {
         let restores: Api<Restore> = Api::namespaced(client, &cluster.namespace);
-        let what = name_of(&restore);
-        let made = restores.create(&PostParams::default(), &restore).await;
-        let made = made.with_context(|| format!("cannot create {what}"))?;
-        if output == Output::Text {
-            policies::print(&format!("{what}\n"))?;
-        }
-        if no_wait { Ok(made) } else { to_its_end(&restores, &made.name_any()).await }
+        afterwards.make(&restores, &restore).await
     });
-    Ok(match made {
-        Ok(restore) => {
-            if output != Output::Text {
-                policies::print(&output.value(&restore)?)?;
-            }
-            restore.view().exit_code()
-        }
-        Err(error) => policies::could_not_run(error),
-    })
+    afterwards.tell(made)
 }
 
 /// With the name that was given, that of the file, or one that tells what is restored and when.
@@ -90,6 +70,7 @@ fn named(mut restore: Restore, name: Option<String>, namespace: &str, now: DateT
 #[cfg(test)]
 mod tests {
     use holdfast_policy::velero::RestoreSpec;
+    use kube::ResourceExt as _;
 
     use super::*;
 

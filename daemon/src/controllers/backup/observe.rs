@@ -15,7 +15,8 @@ pub(super) fn observe(controller: &Controller, registry: &Registry) -> Observed 
         .backups
         .all()
         .into_iter()
-        .filter(|backup| !has_ended(backup.phase()))
+        // A deletion is the deletion controller's, whatever the backup was doing.
+        .filter(|backup| !backup.phase().has_ended() && backup.phase() != BackupPhase::Deleting)
         .filter_map(|backup| controller.backups.get(backup.name()))
         .filter(|backup| !controller.left_alone.contains(&backup.status_phase()))
         .map(|backup| {
@@ -52,23 +53,4 @@ pub(super) fn default_location(controller: &Controller) -> String {
     let locations = controller.locations.all();
     let marked = default::choose(locations.iter().map(Arc::as_ref)).name;
     marked.unwrap_or_else(|| controller.defaults.location.clone())
-}
-
-fn has_ended(phase: BackupPhase) -> bool {
-    match phase {
-        BackupPhase::New
-        | BackupPhase::Queued
-        | BackupPhase::ReadyToStart
-        | BackupPhase::InProgress
-        | BackupPhase::WaitingForPluginOperations
-        | BackupPhase::WaitingForPluginOperationsPartiallyFailed
-        | BackupPhase::Finalizing
-        | BackupPhase::FinalizingPartiallyFailed => false,
-        BackupPhase::FailedValidation
-        | BackupPhase::Completed
-        | BackupPhase::PartiallyFailed
-        | BackupPhase::Failed
-        // A deletion is the deletion controller's, whatever the backup was doing.
-        | BackupPhase::Deleting => true,
-    }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use holdfast_policy::velero;
-use holdfast_policy::velero::RestorePhase;
 
 use super::decide::{Location, Observed, Pending};
 use super::run::{End, Removal};
@@ -15,7 +14,9 @@ pub(super) fn observe(controller: &Controller, runs: &Runs<End>, removals: &Runs
         .restores
         .all()
         .into_iter()
-        .filter(|restore| restore.metadata.deletion_timestamp.is_some() || !has_ended(restore.status_phase()))
+        .filter(|restore| {
+            restore.metadata.deletion_timestamp.is_some() || !restore.status_phase().has_ended()
+        })
         .filter(|restore| !controller.left_alone.contains(&restore.status_phase()))
         .map(|restore| Pending { location: location(controller, &restore), restore })
         .collect();
@@ -33,20 +34,5 @@ fn location(controller: &Controller, restore: &Arc<velero::Restore>) -> Location
     match source::location_of(controller, restore) {
         Some(location) if location.status.phase.is_none() => Location::NotChecked,
         Some(_) | None => Location::Settled,
-    }
-}
-
-fn has_ended(phase: RestorePhase) -> bool {
-    match phase {
-        RestorePhase::New
-        | RestorePhase::InProgress
-        | RestorePhase::WaitingForPluginOperations
-        | RestorePhase::WaitingForPluginOperationsPartiallyFailed
-        | RestorePhase::Finalizing
-        | RestorePhase::FinalizingPartiallyFailed => false,
-        RestorePhase::FailedValidation
-        | RestorePhase::Completed
-        | RestorePhase::PartiallyFailed
-        | RestorePhase::Failed => true,
     }
 }

@@ -16,6 +16,7 @@ use kube::{Api, Client};
 use tokio::sync::OnceCell;
 
 use super::collect::Collector;
+use crate::causes::with_causes;
 use crate::clock::Clock;
 use crate::cluster::Item;
 use crate::engine::node_agents;
@@ -244,14 +245,4 @@ impl Collector<'_> {
         let message = Message::new("Error backing up the files of volumes").resource(PODS).name(&item.name);
         self.log.error(Place::of(item.namespace.as_deref()), message.cause(&with_causes(error)));
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

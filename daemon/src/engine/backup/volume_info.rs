@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_policy::model::volumes::VolumeActionType;
 use holdfast_policy::velero::{self, BackupSpec, labels};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -15,6 +14,11 @@ use super::volume_entry::{Entry, PersistentVolumeInfo};
 use super::volume_verdict::PodVerdicts;
 use crate::cluster::Item;
 use crate::engine::run_log::{Message, Place, RunLog};
+
+mod peek;
+
+pub(super) use peek::PodVolume;
+use peek::{PodPeek, VolumePeek};
 
 /// What no run can do yet.
 const NO_SNAPSHOT: &str = "Snapshots of volumes are not taken by this version of Holdfast";
@@ -319,87 +323,6 @@ impl Files {
             Self::OptOut => !named_in(labels::BACKUP_VOLUMES_EXCLUDES),
         }
     }
-}
-
-#[derive(Deserialize)]
-struct PodPeek {
-    #[serde(default)]
-    metadata: PodMetadata,
-    #[serde(default)]
-    spec: PodSpec,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct PodMetadata {
-    annotations: BTreeMap<String, String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct PodSpec {
-    volumes: Vec<PodVolume>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PodVolume {
-    pub(super) name: String,
-    persistent_volume_claim: Option<PodClaim>,
-    host_path: Option<serde::de::IgnoredAny>,
-    secret: Option<serde::de::IgnoredAny>,
-    config_map: Option<serde::de::IgnoredAny>,
-    projected: Option<serde::de::IgnoredAny>,
-    #[serde(rename = "downwardAPI")]
-    downward_api: Option<serde::de::IgnoredAny>,
-}
-
-impl PodVolume {
-    /// Volumes whose content is in other objects, or on the node, are never read file by file.
-    pub(super) fn can_be_read(&self) -> bool {
-        let Self { name, persistent_volume_claim: _, host_path, secret, config_map, projected, downward_api } =
-            self;
-        let elsewhere = [host_path, secret, config_map, projected, downward_api];
-        elsewhere.iter().all(|source| source.is_none()) && !name.starts_with("default-token")
-    }
-
-    pub(super) fn claim_name(&self) -> Option<&str> {
-        self.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.as_str())
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodClaim {
-    claim_name: String,
-}
-
-#[derive(Deserialize)]
-struct VolumePeek {
-    #[serde(default)]
-    metadata: VolumeMetadata,
-    #[serde(default)]
-    spec: VolumeSpec,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct VolumeMetadata {
-    labels: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct VolumeSpec {
-    claim_ref: Option<ClaimReference>,
-    persistent_volume_reclaim_policy: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ClaimReference {
-    namespace: String,
-    name: String,
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::item::with_causes;
 use super::run::Run;
 use crate::archive;
+use crate::causes::with_causes;
 use crate::engine::run_log::Finished;
 use crate::store::{self, BackupStore, RestoreFile};
 

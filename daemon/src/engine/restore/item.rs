@@ -20,6 +20,7 @@ use super::run::Run;
 use super::volumes::{self, VolumeDecision};
 use crate::actions::restore::{AdditionalItem, Context, Verdict, for_group_resource};
 use crate::archive::IndexedItem;
+use crate::causes::with_causes;
 use crate::cluster;
 use crate::cluster::Resource;
 use crate::cluster::write::WriteError;
@@ -278,16 +279,4 @@ fn take_filters(object: &mut Value) -> Filters {
 
 pub(crate) fn encode(value: &Value) -> Result<Bytes, serde_json::Error> {
     serde_json::to_vec(value).map(Bytes::from)
-}
-
-/// An error with what caused it, as the results name it.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

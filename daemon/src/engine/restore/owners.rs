@@ -13,9 +13,10 @@ use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::item::{encode, with_causes};
+use super::item::encode;
 use super::run::Run;
 use super::wishes::OwnerReferences;
+use crate::causes::with_causes;
 use crate::cluster;
 use crate::cluster::Resource;
 use crate::cluster::write::WriteError;

@@ -98,7 +98,7 @@ impl Transfers {
         let ours = |object: &&PodVolumeBackup| {
             state.begun.get(&object.name_any()).is_some_and(|begun| which.takes(begun))
         };
-        found.iter().filter(ours).filter(|object| !has_ended(object.status_phase())).cloned().collect()
+        found.iter().filter(ours).filter(|object| !object.status_phase().has_ended()).cloned().collect()
     }
 
     fn is_waited_for(&self, which: Which<'_>) -> bool {
@@ -261,15 +261,4 @@ fn as_stored(object: &PodVolumeBackup) -> PodVolumeBackup {
     let mut object = object.clone();
     object.metadata.managed_fields = None;
     object
-}
-
-fn has_ended(phase: DataPathPhase) -> bool {
-    match phase {
-        DataPathPhase::Completed | DataPathPhase::Failed | DataPathPhase::Canceled => true,
-        DataPathPhase::New
-        | DataPathPhase::Accepted
-        | DataPathPhase::Prepared
-        | DataPathPhase::InProgress
-        | DataPathPhase::Canceling => false,
-    }
 }

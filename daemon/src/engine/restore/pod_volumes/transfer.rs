@@ -12,6 +12,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 use super::{Kept, object};
+use crate::causes::with_causes;
 use crate::clock::Clock;
 use crate::cluster::patience::{until_admitted, until_answered};
 use crate::cluster::write::FIELD_MANAGER;
@@ -69,7 +70,7 @@ impl Transfer {
     pub(super) async fn run(&self, log: &RunLog) -> Vec<String> {
         match self.carry_out(log).await {
             Ok(errors) => errors,
-            Err(error) => vec![super::super::item::with_causes(&error)],
+            Err(error) => vec![with_causes(&error)],
         }
     }
 
@@ -113,7 +114,7 @@ impl Transfer {
         let mut late = Vec::new();
         loop {
             let found = self.list().await?;
-            let unfinished: Vec<_> = found.iter().filter(|it| !has_ended(it.status_phase())).collect();
+            let unfinished: Vec<_> = found.iter().filter(|it| !it.status_phase().has_ended()).collect();
             if unfinished.is_empty() {
                 return Ok(late.into_iter().chain(found.iter().filter_map(failure)).collect());
             }
@@ -213,16 +214,5 @@ fn failure(object: &PodVolumeRestore) -> Option<String> {
         | DataPathPhase::InProgress
         | DataPathPhase::Canceling
         | DataPathPhase::Completed => None,
-    }
-}
-
-fn has_ended(phase: DataPathPhase) -> bool {
-    match phase {
-        DataPathPhase::Completed | DataPathPhase::Failed | DataPathPhase::Canceled => true,
-        DataPathPhase::New
-        | DataPathPhase::Accepted
-        | DataPathPhase::Prepared
-        | DataPathPhase::InProgress
-        | DataPathPhase::Canceling => false,
     }
 }
