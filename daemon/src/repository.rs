@@ -15,7 +15,6 @@ mod prune;
 mod restore;
 mod source;
 mod tags;
-mod verify;
 
 use std::fmt;
 
@@ -24,7 +23,7 @@ pub use error::Error;
 pub use forget::Forgotten;
 pub use progress::{Progress, Transferred};
 pub use prune::Deletion;
-pub use restore::{Sparse, VolumeRestore};
+pub use restore::{Damage, Sparse, VolumeRestore};
 pub use tags::Tags;
 
 use crate::store::RepositoryFolder;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rustic_core::RusticError;
 
+use super::restore::Damage;
 use crate::store;
 
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,21 @@ pub enum Error {
     Mixed { id: String, missing: String },
     #[error("cannot restore the volume")]
     Restore(#[source] Cause),
+    #[error("cannot read pack {pack} of the repository")]
+    Pack { pack: String, source: Cause },
+    #[error("blob {id} in pack {pack} of the repository is damaged")]
+    Damaged {
+        id: String,
+        pack: String,
+        #[source]
+        damage: Damage,
+    },
+    #[error("cannot decrypt the repository")]
+    Key(#[source] Damage),
+    #[error("cannot write {path} of the volume")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot start a worker")]
+    Worker(#[source] std::io::Error),
     #[error("the snapshot holds a path that leads elsewhere: {path}")]
     Escape { path: PathBuf },
     #[error("cannot make way for {path}")]

@@ -78,19 +78,29 @@ impl Repository {
         broken: fn(Cause) -> Error,
         act: impl FnOnce(Opened) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.work_on(work, broken, |opened, _| act(opened)).await
+    }
+
+    /// The same, with the bucket beside the library.
+    pub(super) async fn work_on<T: Send + 'static>(
+        &self,
+        work: Work,
+        broken: fn(Cause) -> Error,
+        act: impl FnOnce(Opened, Arc<Backend>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let password = self.password.reveal().to_owned();
         let repository = self.key();
         if !self.exists().await? {
             return Err(Error::Missing { repository });
         }
         self.beside(work, broken, move |backend, progress| {
-            let opened = library(backend, progress)
+            let opened = library(backend.clone(), progress)
                 .and_then(|library| library.open(&Credentials::Password(password)))
                 .map_err(|error| match error.is_incorrect_password() {
                     true => Error::Password { repository },
                     false => Error::Open { repository, source: Cause::from(error) },
                 })?;
-            act(opened)
+            act(opened, backend)
         })
         .await
     }

@@ -27,6 +27,15 @@ impl Progress {
     pub fn read(&self) -> Transferred {
         Transferred { total: self.0.total.load(Ordering::Relaxed), done: self.0.done.load(Ordering::Relaxed) }
     }
+
+    /// There are more bytes than was known.
+    pub(super) fn expect(&self, bytes: u64) {
+        self.0.total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.0.done.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 impl ProgressBars for Progress {

@@ -1,9 +1,10 @@
 //! What goes into a repository comes out of it, here and with the stock `restic`.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 
-use holdfast::repository::{Deletion, Error, Forgotten};
+use holdfast::repository::{Deletion, Error, Forgotten, Sparse, VolumeRestore};
 use holdfast_tests::restic;
 use pretty_assertions::assert_eq;
 use tokio_util::sync::CancellationToken;
@@ -146,6 +147,112 @@ async fn links_in_a_volume_lead_no_restore_out_of_it() -> anyhow::Result<()> {
     assert_eq!(contents(&target)?, contents(&volume)?);
     assert_eq!(fs::read_to_string(outside.join("table"))?, "of the node");
     assert_eq!(contents(&outside)?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn special_files_modes_attributes_and_times_come_back() -> anyhow::Result<()> {
+    use rustix::fs::{CWD, FileType, Mode, XattrFlags};
+
+    let place = Place::new().await?;
+    let (volume, target) = (place.volume("data")?, place.volume("target")?);
+    for (name, kind) in [("pipe", FileType::Fifo), ("socket", FileType::Socket)] {
+        rustix::fs::mknodat(CWD, volume.join(name), kind, Mode::RUSR, 0)?;
+    }
+    fs::write(volume.join("program"), "runs as its owner")?;
+    fs::set_permissions(volume.join("program"), fs::Permissions::from_mode(0o4751))?;
+    fs::create_dir(volume.join("shared"))?;
+    fs::set_permissions(volume.join("shared"), fs::Permissions::from_mode(0o3777))?;
+    // Not every file system has them.
+    let set = |path: &Path| rustix::fs::setxattr(path, "user.note", b"mine", XattrFlags::empty());
+    let has_attributes = set(&volume.join("program")).is_ok() && set(&volume.join("shared")).is_ok();
+    let long_ago = std::time::UNIX_EPOCH - std::time::Duration::from_millis(1500);
+    fs::File::open(volume.join("program"))?.set_modified(long_ago)?;
+    fs::File::open(volume.join("shared"))?.set_modified(long_ago)?;
+    fs::write(target.join("program"), "runs as its owner")?;
+    if has_attributes {
+        rustix::fs::setxattr(target.join("program"), "user.other", b"gone", XattrFlags::empty())?;
+    }
+
+    let repository = place.repository()?;
+    repository.create().await?;
+    let snapshot = back_up(&repository, &volume, "one").await?;
+    repository.restore(restore_of(&snapshot.id, &target)).await?;
+    for name in ["pipe", "socket", "program", "shared"] {
+        let (made, kept) =
+            (fs::symlink_metadata(target.join(name))?, fs::symlink_metadata(volume.join(name))?);
+        assert_eq!((made.mode(), made.modified()?), (kept.mode(), kept.modified()?), "{name}");
+    }
+    if has_attributes {
+        for name in ["program", "shared"] {
+            let mut value = [0; 16];
+            let length = rustix::fs::getxattr(target.join(name), "user.note", &mut value)?;
+            assert_eq!(&value[..length], b"mine");
+        }
+        let mut value = [0; 16];
+        assert!(rustix::fs::getxattr(target.join("program"), "user.other", &mut value).is_err());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn blocks_of_zeros_become_holes_and_never_what_was_there() -> anyhow::Result<()> {
+    const MIB: usize = 1 << 20;
+    let place = Place::new().await?;
+    let (volume, target) = (place.volume("data")?, place.volume("target")?);
+    let mut content = noise(MIB);
+    content.resize(40 * MIB, 0);
+    content.extend(noise(MIB));
+    for name in ["new", "old"] {
+        fs::write(volume.join(name), &content)?;
+    }
+    let mut old = content.clone();
+    old[20 * MIB..21 * MIB].fill(b'x');
+    fs::write(target.join("old"), old)?;
+    let repository = place.repository()?;
+    repository.create().await?;
+    let snapshot = back_up(&repository, &volume, "one").await?;
+    let restore = VolumeRestore { sparse: Sparse::Holes, ..restore_of(&snapshot.id, &target) };
+    repository.restore(restore).await?;
+    for name in ["new", "old"] {
+        assert!(fs::read(target.join(name))? == content, "{name} has another content");
+    }
+    let on_disk = fs::metadata(target.join("new"))?.blocks() * 512;
+    assert!(on_disk < 20 * MIB as u64, "{on_disk} bytes");
+    Ok(())
+}
+
+#[tokio::test]
+async fn data_that_was_altered_is_not_restored() -> anyhow::Result<()> {
+    let place = Place::new().await?;
+    let (volume, target) = (place.volume("data")?, place.volume("target")?);
+    fill(&volume)?;
+    let repository = place.repository()?;
+    repository.create().await?;
+    let snapshot = back_up(&repository, &volume, "one").await?;
+    let packs = place.files("data");
+    let largest = packs.iter().max_by_key(|path| fs::metadata(path).map_or(0, |it| it.len()));
+    let largest = largest.expect("a pack");
+    let mut bytes = fs::read(largest)?;
+    bytes[1000] ^= 1;
+    fs::set_permissions(largest, fs::Permissions::from_mode(0o600))?;
+    fs::write(largest, bytes)?;
+    let restored = repository.restore(restore_of(&snapshot.id, &target)).await;
+    assert!(matches!(restored, Err(Error::Damaged { .. })), "{restored:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cancelled_restore_ends() -> anyhow::Result<()> {
+    let place = Place::new().await?;
+    let (volume, target) = (place.volume("data")?, place.volume("target")?);
+    fill(&volume)?;
+    let repository = place.repository()?;
+    repository.create().await?;
+    let snapshot = back_up(&repository, &volume, "one").await?;
+    let restore = restore_of(&snapshot.id, &target);
+    restore.cancel.cancel();
+    assert!(matches!(repository.restore(restore).await, Err(Error::Cancelled)));
     Ok(())
 }
 
