@@ -87,6 +87,8 @@ pub struct Options {
     pub fs_backup_timeout: Duration,
     pub restore_helper_image: Option<String>,
     pub default_backup_storage_location: String,
+    /// By provider, without Velero's domain.
+    pub default_snapshot_locations: BTreeMap<String, String>,
     pub first_run: FirstRun,
     /// The ConfigMap whose volume policies every backup gets.
     pub global_volume_policies: Option<String>,

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod coverage;
 pub mod delete;
 pub mod inventory;
+pub mod native;
 pub mod node_agents;
 mod options;
 pub mod pod_volumes;

@@ -18,5 +18,6 @@ pub mod overview;
 pub mod publish;
 pub mod repository;
 pub mod rights;
+pub mod snapshotters;
 pub mod store;
 pub mod web;

@@ -14,9 +14,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cluster", &["causes", "clock"]),
     ("downloads", &["causes", "clock", "store"]),
     ("repository", &["causes", "clock", "store"]),
+    ("snapshotters", &["causes", "clock", "store", "repository"]),
     ("hooks", &["causes", "clock", "cluster"]),
     ("actions", &["causes", "clock", "store", "archive", "cluster", "hooks"]),
-    ("engine", &["causes", "clock", "store", "archive", "cluster", "hooks", "actions", "repository"]),
+    (
+        "engine",
+        &["causes", "clock", "store", "archive", "cluster", "hooks", "actions", "repository", "snapshotters"],
+    ),
     (
         "controllers",
         &[

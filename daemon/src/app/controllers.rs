@@ -99,6 +99,7 @@ pub(super) async fn start(start: &Start<'_>, claim: &Claim, lookout: &Lookout, p
             volumes_to_fs_backup: options.default_volumes_to_fs_backup,
             snapshot_move_data: options.default_snapshot_move_data,
             item_operation_timeout: options.default_item_operation_timeout,
+            snapshot_locations: options.default_snapshot_locations.clone(),
             ..Defaults::default()
         },
         global_policies: options.global_volume_policies.clone(),

@@ -115,6 +115,9 @@ pub struct Args {
     /// The location of backups that name none, where no location is marked as the default.
     #[arg(long, default_value = "default")]
     default_backup_storage_location: String,
+    /// The snapshot location of each provider that has several, for backups that name none: `PROVIDER:NAME`.
+    #[arg(long, value_name = "PROVIDER:NAME", value_delimiter = ',', value_parser = provider_and_name)]
+    default_volume_snapshot_locations: Vec<(String, String)>,
     /// A ConfigMap in Holdfast's namespace whose volume policies every backup gets, behind its own.
     #[arg(long, value_name = "NAME")]
     global_backup_volume_policies_configmap: Option<String>,
@@ -234,6 +237,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         resource_timeout,
         terminating_resource_timeout,
         default_backup_storage_location,
+        default_volume_snapshot_locations,
         global_backup_volume_policies_configmap,
         schedule_skip_immediately,
         default_volumes_to_fs_backup,
@@ -290,6 +294,7 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         default_snapshot_move_data,
         restore_timeouts: timeouts(resource_timeout, terminating_resource_timeout),
         default_backup_storage_location,
+        default_snapshot_locations: default_volume_snapshot_locations.into_iter().collect(),
         data_path: match data_path {
             DataPathArg::Holdfast => DataPath::Holdfast,
             DataPathArg::Velero => DataPath::Velero,
@@ -307,6 +312,13 @@ fn options(args: Args) -> anyhow::Result<app::Options> {
         global_volume_policies: global_backup_volume_policies_configmap,
         clock: clock::system(),
     })
+}
+
+/// As Velero writes it. The provider may carry Velero's domain.
+fn provider_and_name(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once(':').filter(|(provider, name)| !provider.is_empty() && !name.is_empty());
+    let (provider, name) = pair.ok_or("it has to be PROVIDER:NAME")?;
+    Ok((provider.strip_prefix("velero.io/").unwrap_or(provider).to_owned(), name.to_owned()))
 }
 
 /// Nothing, or less, stands for what holds without the flag.

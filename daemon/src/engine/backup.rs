@@ -24,6 +24,7 @@ mod files;
 mod hooks;
 mod items;
 mod ledger;
+mod native;
 mod pod_volumes;
 mod policy;
 mod prepare;
@@ -34,6 +35,7 @@ mod volume_info;
 mod volume_verdict;
 
 pub use existing::existing_namespaces;
+pub use native::clear_snapshots;
 pub use policy::{PolicySource, PolicySources, ReadError};
 pub use prepare::{Defaults, Environment, KubernetesVersion, Prepared, prepare};
 pub use progress::Progress;
@@ -41,6 +43,7 @@ pub use volume_info::SnapshotCounts;
 
 use collect::Collector;
 use ledger::Ledger;
+use native::Natives;
 use pod_volumes::{Transfers, Which};
 use upload::Upload;
 use volume_info::VolumeInfo;
@@ -104,6 +107,8 @@ pub enum Error {
     UploadGone,
     #[error("cannot keep the backup's log")]
     Log(#[from] run_log::Error),
+    #[error("cannot encode what became of a snapshot")]
+    Record(#[source] serde_json::Error),
     #[error("cannot encode the resource list")]
     ResourceList(#[source] std::io::Error),
     #[error("cannot upload a file beside the archive")]
@@ -117,14 +122,16 @@ pub async fn run(run: BackupRun) -> Result<Outcome, Error> {
         return Err(Error::Exists);
     }
     let store = run.store.clone();
-    let outcome = store_all(run, &name).await;
+    let natives = Natives::new(run.cluster.client(), &run.clock, &run.backup);
+    let outcome = store_all(run, &name, &natives).await;
     if outcome.is_err() {
         clear(&store, &name).await;
+        natives.give_up().await;
     }
     outcome
 }
 
-async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
+async fn store_all(run: BackupRun, name: &str, natives: &Natives) -> Result<Outcome, Error> {
     let BackupRun { backup, cluster, store, clock, progress, cancel, turns, options, pod_volumes } = run;
     let namespace = backup.metadata.namespace.clone().unwrap_or_default();
     let started = backup.status.start_timestamp.as_ref().map_or_else(|| clock(), to_chrono);
@@ -171,6 +178,7 @@ async fn store_all(run: BackupRun, name: &str) -> Result<Outcome, Error> {
         ledger: Ledger::default(),
         volumes: VolumeInfo::new(&backup.spec),
         transfers,
+        natives,
         hooks: hooks::Hooks::new(rules, turns),
         blocks: block::Blocks::default(),
         group_label: backup.spec.volume_group_snapshot_label_key.as_deref().unwrap_or(VOLUME_GROUP_LABEL),
@@ -210,6 +218,7 @@ async fn collect(collector: &Collector<'_>) -> Result<(), Error> {
     collector.collect().await?;
     collector.wait_for_files(Which::All).await;
     collector.note_files().await;
+    collector.finish_snapshots().await.map_err(Error::Record)?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use crate::archive;
 use crate::store::{self, BackupFile, BackupStore, Write};
 
 mod contents;
+pub mod native;
 pub mod pod_volumes;
 mod survey;
 

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::cluster::patience::{until_admitted, until_answered};
 use crate::cluster::write::FIELD_MANAGER;
 use crate::engine::node_agents::DataPath;
-use crate::repository::{self, Repository};
+use crate::repository::{self, Password, Repository};
 use crate::store::{self, BackupStore};
 
 mod identifier;
@@ -141,16 +141,7 @@ impl Repositories {
     }
 
     async fn make(&self, key: &Key, store: &BackupStore) -> Result<(), Error> {
-        let (password, made) = secret::ensure_password(&self.client, &self.namespace).await?;
-        match made {
-            Made::Before => {}
-            Made::Now => tracing::warn!(
-                secret = secret::NAME,
-                namespace = self.namespace,
-                "made a password for volume data: without a copy of it, kept outside of this cluster, the data is lost \
-                 with the cluster; `holdfast keys export` prints it"
-            ),
-        }
+        let password = password(&self.client, &self.namespace).await?;
         let repository = Repository::new(store.restic_repository(&key.volume_namespace)?, password);
         Ok(repository.create().await?)
     }
@@ -198,6 +189,21 @@ impl Repositories {
     fn api(&self) -> Api<BackupRepository> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
+}
+
+/// The password of all volume data, which is made where there is none.
+pub(in crate::engine) async fn password(client: &Client, namespace: &str) -> Result<Password, SecretError> {
+    let (password, made) = secret::ensure_password(client, namespace).await?;
+    match made {
+        Made::Before => {}
+        Made::Now => tracing::warn!(
+            secret = secret::NAME,
+            namespace,
+            "made a password for volume data: without a copy of it, kept outside of this cluster, the data is lost \
+             with the cluster; `holdfast keys export` prints it"
+        ),
+    }
+    Ok(password)
 }
 
 /// The BackupRepository of restic's format, by its labels.

@@ -18,6 +18,7 @@ mod leftovers;
 mod look;
 mod modifiers;
 mod namespaces;
+mod native;
 mod new_kinds;
 mod order;
 mod owners;
@@ -136,6 +137,8 @@ pub enum Error {
     Discover(#[source] cluster::Error),
     #[error("reading the configuration of item actions failed")]
     Configuration(#[source] cluster::Error),
+    #[error("cannot look for snapshot locations")]
+    SnapshotLocations(#[source] crate::engine::native::Error),
     #[error("reading the resource policy failed")]
     Policy(#[from] ReadError),
     #[error("reading the resource modifiers in ConfigMap {name} failed")]
@@ -225,11 +228,16 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         Err(error) => return Err(Error::Refused { problems: vec![error.to_string()] }),
     };
     let volumes = source::volumes(&store, &backup_name).await?;
+    let snapshots = source::native_snapshots(&store, &backup_name).await?;
+    let uid = restore.metadata.uid.as_deref().unwrap_or_default();
+    let natives = native::Natives::new(snapshots, cluster.client(), &home, (&backup_name, uid)).await;
+    let natives = natives.map_err(Error::SnapshotLocations)?;
     let classes = facts::snapshot_classes(&cluster).await.map_err(Error::Configuration)?;
     let reach = volumes::Reach {
         snapshots: settings.snapshots,
         data_path: pod_volumes.data_path,
         drivers: classes.into_keys().collect(),
+        native: natives.restorable(),
     };
     let problems = volumes::unreadable(&volumes, &settings.selection, &reach);
     if !problems.is_empty() {
@@ -303,6 +311,7 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         heads,
         kinds,
         csi,
+        natives,
         volumes: volumes.into_iter().map(|volume| (volume.pv_name.clone(), volume)).collect(),
         discovery,
         log,

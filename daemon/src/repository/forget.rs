@@ -1,5 +1,7 @@
 //! Snapshots that nobody needs any more.
 
+use std::collections::BTreeMap;
+
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
 use super::error::Cause;
@@ -43,6 +45,33 @@ impl Repository {
             let found = opened.get_matching_snapshots(same).map_err(failed)?;
             let ids: Vec<SnapshotId> = found.iter().map(|snapshot| snapshot.id).collect();
             opened.delete_snapshots(&ids).map_err(failed)
+        })
+        .await
+    }
+
+    /// Removes all snapshots with a tag, and tells how many that were.
+    pub async fn forget_tagged(&self, key: &str, value: &str) -> Result<usize, Error> {
+        let tag = format!("{key}={value}");
+        self.open_with(move |opened| {
+            let failed = |error| Error::Forget(Cause::from(error));
+            let same = |snapshot: &SnapshotFile| snapshot.tags.contains(&tag);
+            let found = opened.get_matching_snapshots(same).map_err(failed)?;
+            let ids: Vec<SnapshotId> = found.iter().map(|snapshot| snapshot.id).collect();
+            opened.delete_snapshots(&ids).map_err(failed)?;
+            Ok(ids.len())
+        })
+        .await
+    }
+
+    /// All tags of a snapshot, if it is the one of this backup and volume.
+    pub async fn tags_of(&self, snapshot: &str, tags: &Tags) -> Result<BTreeMap<String, String>, Error> {
+        let (id, tags) = (snapshot.to_owned(), tags.clone());
+        self.open_with(move |opened| {
+            let found = find(&opened, &id)?;
+            match tags.missing_in(&found.tags) {
+                Some(missing) => Err(Error::Mixed { id, missing }),
+                None => Ok(Tags::read(&found.tags)),
+            }
         })
         .await
     }

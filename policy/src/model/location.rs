@@ -61,7 +61,7 @@ pub struct StorageLocationSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SnapshotLocationSpec {
-    /// aws, azure or gcp; `velero.io/aws` and so on mean the same.
+    /// aws, azure, gcp or local; `velero.io/aws` and so on mean the same.
     #[schemars(schema_with = "shape::optional_text", example = &"aws")]
     pub provider: String,
     /// Settings of the provider. All values are text.

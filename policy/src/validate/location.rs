@@ -14,7 +14,7 @@ struct Provider {
     name: &'static str,
     storage: &'static [&'static str],
     storage_required: &'static [&'static str],
-    snapshots: Option<&'static [&'static str]>,
+    snapshots: &'static [&'static str],
     snapshots_required: &'static [&'static str],
 }
 
@@ -39,7 +39,7 @@ const PROVIDERS: [Provider; 4] = [
             "checksumAlgorithm",
         ],
         storage_required: &[],
-        snapshots: Some(&["region", "profile", "credentialsFile", "enableSharedConfig", "ebsKmsKeyId"]),
+        snapshots: &["region", "profile", "credentialsFile", "enableSharedConfig", "ebsKmsKeyId"],
         snapshots_required: &["region"],
     },
     Provider {
@@ -56,29 +56,29 @@ const PROVIDERS: [Provider; 4] = [
             "credentialsFile",
         ],
         storage_required: &["storageAccount"],
-        snapshots: Some(&[
+        snapshots: &[
             "resourceGroup",
             "subscriptionId",
             "apiTimeout",
             "incremental",
             "tags",
             "credentialsFile",
-        ]),
+        ],
         snapshots_required: &[],
     },
     Provider {
         name: "gcp",
         storage: &["kmsKeyName", "serviceAccount", "credentialsFile", "storeEndpoint", "universeDomain"],
         storage_required: &[],
-        snapshots: Some(&["project", "snapshotLocation", "snapshotType", "volumeProject", "credentialsFile"]),
+        snapshots: &["project", "snapshotLocation", "snapshotType", "volumeProject", "credentialsFile"],
         snapshots_required: &[],
     },
     Provider {
         name: "local",
         storage: &["path", "publicUrl"],
         storage_required: &["path"],
-        snapshots: None,
-        snapshots_required: &[],
+        snapshots: &["path", "root", "node"],
+        snapshots_required: &["path"],
     },
 ];
 
@@ -160,21 +160,13 @@ pub(super) fn snapshot(
     let Typed { raw, metadata, spec } = document;
     labels::check(&metadata.labels, &Path::root().key("metadata").key("labels"), raw, findings);
     if let Some(provider) = provider(&spec.provider, raw, findings) {
-        match provider.snapshots {
-            None => {
-                let message = format!("provider `{}` makes no snapshots", provider.name);
-                findings.add(raw, &Path::spec().key("provider"), Rule::Provider, message);
+        for key in spec.config.keys() {
+            if !provider.snapshots.contains(&key.as_str()) && !secrets::is_secret_key(key) {
+                unknown_key(key, provider.name, provider.snapshots.iter().copied(), None, raw, findings);
             }
-            Some(known) => {
-                for key in spec.config.keys() {
-                    if !known.contains(&key.as_str()) && !secrets::is_secret_key(key) {
-                        unknown_key(key, provider.name, known.iter().copied(), None, raw, findings);
-                    }
-                }
-                for key in provider.snapshots_required {
-                    missing_key(key, provider.name, spec.config.contains_key(*key), raw, findings);
-                }
-            }
+        }
+        for key in provider.snapshots_required {
+            missing_key(key, provider.name, spec.config.contains_key(*key), raw, findings);
         }
     }
     values(&spec.config, raw, findings);
@@ -255,7 +247,7 @@ fn values(
                 "a URL that starts with http:// or https://"
             }
             COMPRESSION if !matches!(value.as_str(), "gzip" | "zstd") => "gzip or zstd",
-            "path" if !value.starts_with('/') => "an absolute path",
+            "path" | "root" if !value.starts_with('/') => "an absolute path",
             _ => continue,
         };
         let at = Path::spec().key("config").entry(key);

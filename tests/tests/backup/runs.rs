@@ -81,6 +81,7 @@ impl Bench {
         let backup = serde_json::from_value(backup).context("reading the Backup")?;
         let policies = PolicySources::read(&self.cluster, &backup, None).await?;
         let environment = Environment {
+            snapshot_locations: &[],
             locations: std::slice::from_ref(&self.location),
             namespaces: &existing_namespaces(&self.cluster).await?,
             kubernetes: &KubernetesVersion::default(),

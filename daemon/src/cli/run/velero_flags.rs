@@ -23,13 +23,12 @@ const NO_REPOSITORY: &str = "repositories of kopia are not opened";
 const AS_FAST: &str = "the API server tells how fast it may be asked";
 
 /// The name, how it is written, and why it has no effect.
-const FLAGS: [(&str, Takes, &str); 21] = [
+const FLAGS: [(&str, Takes, &str); 20] = [
     ("backup-repository-configmap", Value, NO_REPOSITORY),
     ("client-burst", Value, AS_FAST),
     ("client-page-size", Value, "lists are read in pages of a fitting size"),
     ("client-qps", Value, AS_FAST),
     ("default-repo-maintain-frequency", Value, NO_REPOSITORY),
-    ("default-volume-snapshot-locations", Value, "a Backup names its snapshot locations"),
     ("disable-informer-cache", Switch, "restores always ask the API server"),
     ("item-block-worker-count", Value, "item blocks need no workers of their own"),
     ("item-operation-sync-frequency", Value, NOT_MADE),

@@ -13,6 +13,7 @@ use crate::engine::backup::{
     Environment, KubernetesVersion, PolicySources, Prepared, ReadError, SnapshotCounts, existing_namespaces,
     prepare,
 };
+use crate::engine::native::{self, SnapshotLocations};
 
 use super::decide::{Decision, OrphanDecision, Step, is_cancelled};
 use super::run::{self, Attempt, Completion, End};
@@ -34,6 +35,8 @@ pub(super) enum Error {
     Version { source: Box<kube::Error> },
     #[error("cannot read its resource policy")]
     Policy(#[source] Box<ReadError>),
+    #[error("cannot look for snapshot locations")]
+    SnapshotLocations(#[source] native::Error),
     #[error("its location is gone")]
     LocationGone,
     #[error("its metadata is not in the bucket: {reason}")]
@@ -98,8 +101,14 @@ async fn start(controller: &Controller, registry: &Registry, backup: &velero::Ba
     let policies =
         PolicySources::read(&controller.cluster, backup, controller.global_policies.as_deref()).await;
     let policies = policies.map_err(|error| Error::Policy(Box::new(error)))?;
+    let snapshot_locations = SnapshotLocations::new(
+        controller.cluster.client(),
+        backup.metadata.namespace.as_deref().unwrap_or_default(),
+    );
+    let snapshot_locations = snapshot_locations.list().await.map_err(Error::SnapshotLocations)?;
     let environment = Environment {
         locations: &locations,
+        snapshot_locations: &snapshot_locations,
         namespaces: &namespaces,
         kubernetes: &kubernetes,
         defaults: &controller.defaults,

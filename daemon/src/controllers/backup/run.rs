@@ -90,6 +90,8 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
     let store = work.stores.open(&work.location).await.map_err(|error| reason(&error))?;
     if work.attempt == Attempt::AfterRestart {
         clear_unfinished(&store, &name).await.map_err(|error| reason(&error))?;
+        let cleared = engine::backup::clear_snapshots(work.cluster.client(), &work.backup).await;
+        cleared.map_err(|error| reason(&error))?;
     }
     if is_cancelled(&work.backup) {
         return Ok(End::Stopped);
@@ -127,6 +129,10 @@ async fn clear(work: &Work) {
         Ok(store) => clear_unfinished(&store, name).await.map_err(|error| reason(&error)),
         Err(error) => Err(reason(&error)),
     };
+    if let Err(error) = engine::backup::clear_snapshots(work.cluster.client(), &work.backup).await {
+        let error = reason(&error);
+        tracing::warn!(backup = name, error, "left snapshots of an interrupted backup");
+    }
     if let Err(error) = cleared {
         // Without its metadata file nothing takes it for a backup.
         tracing::warn!(backup = name, error, "left files of an interrupted backup in the bucket");

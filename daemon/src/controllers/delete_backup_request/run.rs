@@ -188,6 +188,7 @@ impl Work {
         };
         let is_any = !data.is_empty();
         let (files, data) = delete::pod_volumes::take(data, &self.start.location.name_any());
+        let (snapshots, data) = delete::native::take(data);
         let undeletable = delete::undeletable(&data, actions);
         if !undeletable.is_empty() {
             return Err(failed(undeletable));
@@ -198,8 +199,10 @@ impl Work {
             let cx = Context { backup: name, location: &self.start.location, cluster };
             let deleted = delete::volumes(&data, actions, &cx).await;
             let forgotten = delete::pod_volumes::delete(&files, name, repositories, &store).await;
+            let home = self.request.namespace().unwrap_or_default();
+            let removed = delete::native::delete(&snapshots, name, cluster.client(), &home).await;
             let errors: Vec<String> =
-                [deleted, forgotten].into_iter().filter_map(Result::err).flatten().collect();
+                [deleted, forgotten, removed].into_iter().filter_map(Result::err).flatten().collect();
             if !errors.is_empty() {
                 return Err(Failure::Midway { errors });
             }

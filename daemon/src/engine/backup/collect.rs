@@ -15,6 +15,7 @@ use super::block::Blocks;
 use super::hooks::Hooks;
 use super::items::{Stored, Subject};
 use super::ledger::Ledger;
+use super::native::Natives;
 use super::pod_volumes::Transfers;
 use super::progress::Waiting;
 use super::volume_info::VolumeInfo;
@@ -51,6 +52,7 @@ pub(super) struct Collector<'a> {
     pub(super) ledger: Ledger,
     pub(super) volumes: VolumeInfo,
     pub(super) transfers: Transfers,
+    pub(super) natives: &'a Natives,
     pub(super) hooks: Hooks,
     pub(super) blocks: Blocks,
     /// The key of the label that makes a volume group of claims.

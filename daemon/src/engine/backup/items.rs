@@ -65,6 +65,8 @@ pub(super) enum ItemError {
     Additional { group_resource: &'static str, name: String, source: Box<ItemError> },
     #[error(transparent)]
     VolumePolicy(#[from] volume_verdict::Error),
+    #[error(transparent)]
+    Snapshot(#[from] super::native::Error),
     #[error("{0}")]
     Name(archive::UnusableName),
     /// The run cannot go on.
@@ -198,6 +200,7 @@ impl Collector<'_> {
                 let claim = volume_info::claim_of(&item)?;
                 let verdict = self.judge_volume(&item, claim.as_ref()).await?;
                 self.volumes.meet_volume(&item, verdict)?;
+                self.snapshot_volume(&item, claim.as_ref(), verdict).boxed().await?;
             }
             Role::Other => {}
         }

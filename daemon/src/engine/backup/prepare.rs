@@ -1,6 +1,8 @@
 //! Completes and checks a Backup before it runs. Pure: takes the Backup, what surrounds it and the time, and
 //! gives the Backup as it is to be stored, either ready to run or with everything that is wrong with it.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use holdfast_policy::duration::GoDuration;
 use holdfast_policy::time::from_chrono;
@@ -10,6 +12,7 @@ use super::policy::{self, PolicySources};
 use crate::engine::select::{NamespaceFacts, ResourceFilter, VOLUME_GROUP_LABEL, complete_filters};
 
 mod filters;
+mod snapshot_locations;
 
 /// Version of the archive's format that runs write.
 const FORMAT_VERSION: &str = "1.1.0";
@@ -19,6 +22,8 @@ const FORMAT_VERSION: &str = "1.1.0";
 pub struct Environment<'a> {
     /// All locations of the Backup's namespace.
     pub locations: &'a [velero::BackupStorageLocation],
+    /// All of the Backup's namespace.
+    pub snapshot_locations: &'a [velero::VolumeSnapshotLocation],
     /// All namespaces of the cluster.
     pub namespaces: &'a [NamespaceFacts],
     pub kubernetes: &'a KubernetesVersion,
@@ -46,6 +51,8 @@ pub struct Defaults {
     pub resource_timeout: GoDuration,
     pub volumes_to_fs_backup: bool,
     pub snapshot_move_data: bool,
+    /// By provider, the VolumeSnapshotLocation that counts where there are several.
+    pub snapshot_locations: BTreeMap<String, String>,
 }
 
 impl Default for Defaults {
@@ -60,6 +67,7 @@ impl Default for Defaults {
             resource_timeout: GoDuration::from_secs(10 * MINUTE),
             volumes_to_fs_backup: false,
             snapshot_move_data: false,
+            snapshot_locations: BTreeMap::new(),
         }
     }
 }
@@ -81,6 +89,12 @@ pub fn prepare(backup: &Backup, environment: Environment<'_>, now: DateTime<Utc>
     let mut problems = location_problems(&location, environment.locations);
     problems.extend(filters::problems(&backup.spec));
     problems.extend(ttl_problem(&backup.spec));
+    let named = &backup.spec.volume_snapshot_locations;
+    let default = &environment.defaults.snapshot_locations;
+    match snapshot_locations::resolve(named, environment.snapshot_locations, default) {
+        Ok(names) => backup.spec.volume_snapshot_locations = names,
+        Err(reasons) => problems.extend(reasons),
+    }
     let is_joint = ResourceFilter::is_joint(&backup.spec);
     problems.extend(policy::problems(&backup.spec, environment.policies, is_joint));
 
@@ -102,7 +116,8 @@ pub fn prepare(backup: &Backup, environment: Environment<'_>, now: DateTime<Utc>
 
 /// Fills in what the spec leaves open; gives the time to live.
 fn complete_spec(spec: &mut BackupSpec, environment: Environment<'_>) -> GoDuration {
-    let Environment { locations, namespaces, kubernetes: _, defaults, policies: _ } = environment;
+    let Environment { locations, snapshot_locations: _, namespaces, kubernetes: _, defaults, policies: _ } =
+        environment;
     let ttl = spec.ttl_or(defaults.ttl);
     spec.ttl = Some(ttl);
     spec.csi_snapshot_timeout = Some(spec.csi_snapshot_timeout_or(defaults.csi_snapshot_timeout));

@@ -42,7 +42,6 @@ pub(super) struct Entry {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum Method {
-    #[expect(dead_code, reason = "snapshots are restored and deleted already; what takes them comes next")]
     NativeSnapshot,
     PodVolumeBackup,
     #[serde(rename = "CSISnapshot")]

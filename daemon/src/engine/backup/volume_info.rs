@@ -20,8 +20,7 @@ mod peek;
 pub(super) use peek::PodVolume;
 use peek::{PodPeek, VolumePeek};
 
-/// What no run can do yet.
-const NO_SNAPSHOT: &str = "Snapshots of volumes are not taken by this version of Holdfast";
+const NO_SNAPSHOT: &str = "A volume policy wants a snapshot, and nobody here can take one of this volume";
 const CLAIM_KIND: &str = "v1/PersistentVolumeClaim";
 const NOT_CHOSEN: &str =
     "volumeSnapshot: not satisfy the criteria for VolumePolicy or the legacy snapshot way;";
@@ -221,7 +220,6 @@ impl VolumeInfo {
         add(&mut self.state().lists);
     }
 
-    #[expect(dead_code, reason = "snapshots are restored and deleted already; what takes them comes next")]
     pub(super) fn count(&self, add: impl FnOnce(&mut SnapshotCounts)) {
         add(&mut self.state().counts);
     }

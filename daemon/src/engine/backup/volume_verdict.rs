@@ -108,7 +108,6 @@ impl Collector<'_> {
 
     /// Whether a snapshot of a volume is wanted, by what the policies said of it (`verdict`) or else by the spec and by
     /// the pods of its claim's namespace, in whatever phase they are (reference: velero-backup.md 6.3).
-    #[expect(dead_code, reason = "snapshots are restored and deleted already; what takes them comes next")]
     pub(super) async fn wants_snapshot(
         &self,
         verdict: Option<VolumeActionType>,

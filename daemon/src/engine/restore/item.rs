@@ -41,6 +41,8 @@ pub(crate) enum Error {
     Action { action: &'static str, source: crate::actions::restore::Error },
     #[error(transparent)]
     HoldBack(#[from] wait_container::Error),
+    #[error("restoring the volume from its snapshot failed")]
+    Snapshot(#[from] super::native::Error),
     #[error(transparent)]
     Modifier(#[from] modifiers::Error),
     #[error("encoding it failed")]
@@ -114,6 +116,7 @@ impl Run {
                     Error::Question { .. }
                     | Error::Action { .. }
                     | Error::HoldBack(_)
+                    | Error::Snapshot(_)
                     | Error::Modifier(_) => "preparing",
                     Error::Read(_)
                     | Error::Decode(_)
@@ -161,6 +164,7 @@ impl Run {
                     );
                     return Ok(None);
                 }
+                VolumeDecision::FromSnapshot => self.from_snapshot(item, &mut object).await?,
                 VolumeDecision::AsItWas => volumes::rebind_volume(&mut object, &self.settings.mapping),
             }
         }
@@ -199,7 +203,8 @@ impl Run {
         take_filters(&mut object);
         self.hold_back(item, &mut object)?;
         if &*entry.group_resource == "persistentvolumeclaims" {
-            volumes::rebind_claim(&mut object, |volume| self.is_provisioned_anew(volume));
+            let name_of = |volume: &str| self.natives.name_of(volume);
+            volumes::rebind_claim(&mut object, |volume| self.is_provisioned_anew(volume), name_of);
         }
         self.modify(&mut object, &entry.group_resource, entry.namespace.as_deref())?;
         self.settle_in(&mut object, item.target);

@@ -19,6 +19,7 @@ use super::first_look::{Head, Kinds};
 use super::hooks::Hooks;
 use super::leftovers::Leftovers;
 use super::modifiers::Modifiers;
+use super::native::Natives;
 use super::plan::{Decision, Entry, Plan, Skip, Step, Target, Wave, plan, target_namespace};
 use super::pod_volumes::Files;
 use super::preview::Hand;
@@ -58,6 +59,7 @@ pub(crate) struct Run {
     pub(crate) by_place: Vec<u32>,
     pub(crate) volumes: BTreeMap<String, VolumeInfo>,
     pub(crate) csi: Csi,
+    pub(crate) natives: Natives,
     pub(crate) discovery: Discovery,
     pub(crate) facts: Facts,
     pub(crate) log: RunLog,

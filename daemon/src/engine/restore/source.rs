@@ -14,6 +14,7 @@ use super::selection::Details;
 use super::versions::Choice;
 use super::volumes::{PodVolumeInfo, VolumeInfo};
 use crate::archive::{self, EntryProblem, Index, Kept, Limits, ProblemReason};
+use crate::engine::native::SnapshotRecord;
 use crate::store::{self, BackupFile, BackupStore};
 
 /// Volume files name a handful of volumes each; this is room for a hundred thousand.
@@ -102,6 +103,14 @@ pub(crate) fn by_place(index: &Index) -> Vec<u32> {
 /// The transfers of the backup's pod volumes, those that failed among them.
 pub(crate) async fn pod_volumes(store: &BackupStore, backup: &str) -> Result<Vec<PodVolumeBackup>, Error> {
     Ok(file(store, backup, BackupFile::PodVolumeBackups).await?.unwrap_or_default())
+}
+
+/// The snapshots that providers' own interfaces made.
+pub(crate) async fn native_snapshots(
+    store: &BackupStore,
+    backup: &str,
+) -> Result<Vec<SnapshotRecord>, Error> {
+    Ok(file(store, backup, BackupFile::VolumeSnapshots).await?.unwrap_or_default())
 }
 
 /// What the backup says of its volumes; backups before Velero 1.13 say it in two other files.

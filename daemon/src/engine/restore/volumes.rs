@@ -29,6 +29,15 @@ pub(crate) struct VolumeInfo {
     pub(crate) snapshot_data_moved: bool,
     pub(crate) pvb_info: Option<PodVolumeInfo>,
     pub(crate) csi_snapshot_info: Option<CsiSnapshotInfo>,
+    pub(crate) native_snapshot_info: Option<NativeSnapshotInfo>,
+    pub(crate) result: String,
+}
+
+/// Of a volume that its provider made a snapshot of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct NativeSnapshotInfo {
+    pub(crate) snapshot_handle: String,
 }
 
 /// Of a volume that is in a CSI snapshot.
@@ -49,19 +58,24 @@ pub(crate) struct PodVolumeInfo {
     pub(crate) pod_namespace: String,
 }
 
-/// What happens to a persistent volume whose data the backup does not have.
+/// What happens to a persistent volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VolumeDecision {
     /// Its storage went with it; the claim gets a new, empty one.
     ProvisionAnew,
     /// Its storage outlives it; the volume points at it again.
     AsItWas,
+    /// Its provider makes a volume of a snapshot.
+    FromSnapshot,
 }
 
 pub(crate) fn decide(volume: &Value, info: Option<&VolumeInfo>) -> VolumeDecision {
     // Their claims got a volume of their own for the data, also where the data is not wanted.
     if info.is_some_and(|info| matches!(info.backup_method.as_str(), "PodVolumeBackup" | "CSISnapshot")) {
         return VolumeDecision::ProvisionAnew;
+    }
+    if info.is_some_and(|info| info.backup_method == "NativeSnapshot") {
+        return VolumeDecision::FromSnapshot;
     }
     match volume.pointer("/spec/persistentVolumeReclaimPolicy").and_then(Value::as_str) {
         Some("Delete") => VolumeDecision::ProvisionAnew,
@@ -84,17 +98,24 @@ pub(crate) fn rebind_volume(volume: &mut Value, mapping: &BTreeMap<String, Strin
     remove_bind_annotations(volume);
 }
 
-/// Lets go of a claim's volume where that is provisioned anew.
-pub(crate) fn rebind_claim(claim: &mut Value, provisioned_anew: impl Fn(&str) -> bool) {
+/// Lets go of a claim's volume where that is provisioned anew, and names it as it is named here.
+pub(crate) fn rebind_claim(
+    claim: &mut Value,
+    provisioned_anew: impl Fn(&str) -> bool,
+    name_of: impl Fn(&str) -> Option<String>,
+) {
     let Some(volume) =
         claim.pointer("/spec/volumeName").and_then(Value::as_str).filter(|name| !name.is_empty())
     else {
         return;
     };
-    let let_go = provisioned_anew(volume);
+    let (let_go, renamed) = (provisioned_anew(volume), name_of(volume));
     remove_bind_annotations(claim);
-    if let_go && let Some(spec) = claim.get_mut("spec").and_then(Value::as_object_mut) {
+    let Some(spec) = claim.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    if let_go {
         spec.remove("volumeName");
+    } else if let Some(name) = renamed {
+        spec.insert("volumeName".to_owned(), Value::String(name));
     }
 }
 
@@ -114,11 +135,13 @@ pub(crate) struct Reach {
     pub(crate) data_path: DataPath,
     /// CSI drivers that the cluster has a VolumeSnapshotClass of.
     pub(crate) drivers: BTreeSet<String>,
+    /// Names of volumes whose snapshots their provider can make volumes of here.
+    pub(crate) native: BTreeSet<String>,
 }
 
 /// The volumes that this restore would bring back empty although the backup has their data.
 pub(crate) fn unreadable(volumes: &[VolumeInfo], selection: &Selection, reach: &Reach) -> Vec<String> {
-    let Reach { snapshots, data_path, drivers } = reach;
+    let Reach { snapshots, data_path, drivers, native } = reach;
     let wanted = ["persistentvolumeclaims", "persistentvolumes", "pods"]
         .iter()
         .any(|group_resource| selection.resources.includes(group_resource));
@@ -140,7 +163,12 @@ pub(crate) fn unreadable(volumes: &[VolumeInfo], selection: &Selection, reach: &
                     Some(_) => "a CSI snapshot of a driver without VolumeSnapshotClass here",
                     None => "a CSI snapshot that the volume info does not name",
                 },
-                ("NativeSnapshot", Snapshots::Wanted) => "a snapshot of its provider",
+                ("NativeSnapshot", Snapshots::Wanted) if native.contains(&volume.pv_name) => return None,
+                // Its volume is not in the archive.
+                ("NativeSnapshot", Snapshots::Wanted) if volume.has_no_snapshot() => return None,
+                ("NativeSnapshot", Snapshots::Wanted) => {
+                    "a snapshot that failed, or whose VolumeSnapshotLocation is not here"
+                }
                 (_, Snapshots::Wanted) => "a form that is not known",
             };
             let VolumeInfo { pvc_name, pvc_namespace, pv_name, .. } = volume;
@@ -155,6 +183,12 @@ impl VolumeInfo {
             Some(info) if self.pvc_namespace.is_empty() => &info.pod_namespace,
             Some(_) | None => &self.pvc_namespace,
         }
+    }
+
+    /// Its provider did not take one.
+    fn has_no_snapshot(&self) -> bool {
+        let handle = self.native_snapshot_info.as_ref().map(|info| info.snapshot_handle.as_str());
+        self.result == "failed" && handle == Some("")
     }
 
     /// Whether somebody is there who reads the repository with its files.
@@ -243,11 +277,13 @@ mod tests {
     fn a_claim_lets_go_of_a_volume_that_is_provisioned_anew_only() {
         let claim = json!({"metadata": {}, "spec": {"volumeName": "vol", "storageClassName": "slow"}});
         let mut anew = claim.clone();
-        rebind_claim(&mut anew, |name| name == "vol");
+        rebind_claim(&mut anew, |name| name == "vol", |_| None);
         assert_eq!(anew["spec"], json!({"storageClassName": "slow"}));
         let mut kept = claim.clone();
-        rebind_claim(&mut kept, |_| false);
+        rebind_claim(&mut kept, |_| false, |_| None);
         assert_eq!(kept, claim);
+        rebind_claim(&mut kept, |_| false, |_| Some("velero-clone-1".to_owned()));
+        assert_eq!(kept["spec"]["volumeName"], "velero-clone-1");
     }
 
     #[test]
@@ -269,7 +305,12 @@ mod tests {
             }
         };
         let found = |method: &str, selection: &Selection, snapshots| {
-            let reach = Reach { snapshots, data_path: DataPath::Holdfast, drivers: BTreeSet::new() };
+            let reach = Reach {
+                snapshots,
+                data_path: DataPath::Holdfast,
+                drivers: BTreeSet::new(),
+                native: BTreeSet::new(),
+            };
             unreadable(&[volume(method)], selection, &reach).len()
         };
         let everything = selection(&[], &[]);
@@ -301,7 +342,12 @@ mod tests {
             details: Details::default(),
         };
         let found = |uploader: &str, data_path| {
-            let reach = Reach { snapshots: Snapshots::Wanted, data_path, drivers: BTreeSet::new() };
+            let reach = Reach {
+                snapshots: Snapshots::Wanted,
+                data_path,
+                drivers: BTreeSet::new(),
+                native: BTreeSet::new(),
+            };
             unreadable(&[volume(uploader)], &selection, &reach).len()
         };
         assert_eq!(found("restic", DataPath::Holdfast), 0);
@@ -331,6 +377,7 @@ mod tests {
             snapshots: Snapshots::Wanted,
             data_path: DataPath::Holdfast,
             drivers: BTreeSet::from(["disk.example".to_owned()]),
+            native: BTreeSet::new(),
         };
         let found = |volume: VolumeInfo| unreadable(&[volume], &selection, &reach).len();
         assert_eq!(found(volume("disk.example")), 0);

@@ -35,6 +35,7 @@ fn prepared_under(spec: Value, locations: &[BackupStorageLocation], policies: &P
         KubernetesVersion { git_version: "v1.36.3".into(), major: "1".into(), minor: "36".into() };
     let environment = Environment {
         locations,
+        snapshot_locations: &[],
         namespaces: &[quiet],
         kubernetes: &kubernetes,
         defaults: &Defaults::default(),
