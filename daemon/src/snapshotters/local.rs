@@ -236,3 +236,6 @@ fn seen(root: &Path, path: &str) -> Result<PathBuf, Error> {
         Ok(_) | Err(_) => Err(Error(format!("{path} is no absolute path without `..`"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

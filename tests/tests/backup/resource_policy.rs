@@ -205,7 +205,7 @@ volumePolicies:
     let ran = bench.run("volumes", spec).await.unwrap();
     let results = ran.json("results.gz").unwrap();
     let no_files = "The pod is not scheduled, so the files of its volumes are not read: files, cache";
-    let no_snapshot = "Snapshots of volumes are not taken by this version of Holdfast";
+    let no_snapshot = "A volume policy wants a snapshot, and nobody here can take one of this volume";
     assert_eq!(
         results["errors"],
         json!({

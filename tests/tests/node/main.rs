@@ -7,6 +7,7 @@ mod backup_hooks;
 mod forward;
 mod home;
 mod interrupted;
+mod local_volumes;
 mod pod_volumes;
 mod pods;
 mod restore_hooks;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         restore_hooks::a_hook_waits_until_its_container_is_ready_where_it_says_so,
         restore_hooks::a_restored_pods_annotations_come_before_the_spec,
         restore_hooks::an_init_hook_without_a_command_fails_validation,
+        local_volumes::what_a_pod_wrote_to_the_node_is_read_by_a_restored_pod_in_the_same_and_in_another_namespace,
         pod_volumes::what_a_pod_wrote_is_read_by_a_restored_pod_in_the_same_and_in_another_namespace,
         interrupted::a_daemon_killed_in_a_backup_hook_takes_the_backup_up_again,
         interrupted::a_daemon_killed_in_a_restore_hook_runs_the_hooks_of_its_pods_again,

@@ -62,12 +62,12 @@ struct Taken {
 /// Why a volume has no snapshot.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("snapshot location {location} can't tell whether the volume is one of its own")]
+    #[error("snapshot location {location} can't take the volume: {source}")]
     Identify { location: String, source: snapshotters::Error },
-    #[error("error getting volume info")]
-    Facts(#[source] snapshotters::Error),
-    #[error("error taking snapshot of volume")]
-    Take(#[source] snapshotters::Error),
+    #[error("error getting volume info: {0}")]
+    Facts(snapshotters::Error),
+    #[error("error taking snapshot of volume: {0}")]
+    Take(snapshotters::Error),
 }
 
 impl Natives {

@@ -1,0 +1,4 @@
+//! Snapshots by VolumeSnapshotLocations: from a Backup to the data of its volumes, and back.
+
+mod cluster;
+mod local;
