@@ -34,8 +34,10 @@ pub struct Provider {
     /// What `spec.config` may hold.
     keys: &'static [&'static str],
     pub needs: Needs,
-    open: fn(Opening) -> BoxFuture<'static, Result<Arc<dyn VolumeSnapshotter>, Error>>,
+    open: fn(Opening) -> BoxFuture<'static, Result<Snapshotter, Error>>,
 }
+
+pub type Snapshotter = Arc<dyn VolumeSnapshotter>;
 
 /// What a provider keeps snapshots with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +144,7 @@ pub fn provider(name: &str) -> Result<&'static Provider, Error> {
 }
 
 impl Provider {
-    pub async fn open(&self, opening: Opening) -> Result<Arc<dyn VolumeSnapshotter>, Error> {
+    pub async fn open(&self, opening: Opening) -> Result<Snapshotter, Error> {
         for key in opening.config.keys() {
             if !self.keys.contains(&key.as_str()) {
                 let known = self.keys.join(", ");

@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BACKUP_TAG, BACKUP_UID_TAG, Binding, Error, Needs, Opening, Provider, Subject, VOLUME_TAG, VolumeFacts,
-    VolumeSnapshotter, Wanted,
+    BACKUP_TAG, BACKUP_UID_TAG, Binding, Error, Needs, Opening, Provider, Snapshotter, Subject, VOLUME_TAG,
+    VolumeFacts, VolumeSnapshotter, Wanted,
 };
 use crate::causes::with_causes;
 use crate::repository::{self, Deletion, Progress, Repository, Sparse, Tags, VolumeBackup, VolumeRestore};
@@ -52,7 +52,7 @@ struct Local {
     lock: Lock,
 }
 
-fn open(opening: Opening) -> BoxFuture<'static, Result<Arc<dyn VolumeSnapshotter>, Error>> {
+fn open(opening: Opening) -> BoxFuture<'static, Result<Snapshotter, Error>> {
     Box::pin(async move {
         let path = absolute(&opening, "path")?
             .ok_or_else(|| Error("spec.config lacks the key \"path\"".to_owned()))?;
@@ -71,7 +71,7 @@ fn open(opening: Opening) -> BoxFuture<'static, Result<Arc<dyn VolumeSnapshotter
         let folder = store.restic_repository(REPOSITORY).map_err(|error| Error(error.with_causes()))?;
         let password = opening.password.clone();
         let password = password.ok_or_else(|| Error("there is no password of volume data".to_owned()))?;
-        let snapshotter: Arc<dyn VolumeSnapshotter> = Arc::new(Local {
+        let snapshotter: Snapshotter = Arc::new(Local {
             root,
             node: opening.text("node").map(str::to_owned),
             nodes: opening.nodes,

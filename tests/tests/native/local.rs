@@ -17,11 +17,11 @@ fn host_path(volume: &PersistentVolume) -> PathBuf {
     source.map(|source| source.path.clone().into()).unwrap_or_default()
 }
 
-fn write_database(folder: &Path) {
-    fs::create_dir_all(folder.join("wal")).unwrap();
-    fs::write(folder.join("table"), "rows").unwrap();
-    fs::write(folder.join("wal/0001"), "changes").unwrap();
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).unwrap();
+fn write_database(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder.join("wal"))?;
+    fs::write(folder.join("table"), "rows")?;
+    fs::write(folder.join("wal/0001"), "changes")?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o750))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +32,7 @@ async fn a_volume_comes_back_in_another_namespace_and_after_it_was_lost_and_expi
     let copies = cluster.local_copies().await?;
     let shop = cluster.testbed.namespace("shop").await?;
     let data = cluster.path("data");
-    write_database(&data);
+    write_database(&data)?;
     let written = files(&data);
     let name = cluster.volume(&shop, json!({"hostPath": {"path": data}})).await?;
 

@@ -164,7 +164,7 @@ impl Run {
                     );
                     return Ok(None);
                 }
-                VolumeDecision::FromSnapshot => self.from_snapshot(item, &mut object).await?,
+                VolumeDecision::FromSnapshot => self.restore_volume(item, &mut object).await?,
                 VolumeDecision::AsItWas => volumes::rebind_volume(&mut object, &self.settings.mapping),
             }
         }

@@ -122,7 +122,7 @@ impl Natives {
 
 impl Run {
     /// Makes a volume for the PersistentVolume, where it is to come back at all; the object is changed to point at it.
-    pub(crate) async fn from_snapshot(&self, item: &Item<'_>, volume: &mut Value) -> Result<(), Error> {
+    pub(crate) async fn restore_volume(&self, item: &Item<'_>, volume: &mut Value) -> Result<(), Error> {
         let name = item.entry.name.to_string();
         let mapping = &self.settings.mapping;
         let claim = |key: &str| {
