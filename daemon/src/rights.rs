@@ -121,7 +121,12 @@ pub const ALL: &[Right] = &[
     OBSERVE_HOME.on("", &["events"], &["create", "patch"], "events on policies"),
     OBSERVE_HOME.on("events.k8s.io", &["events"], &["create", "patch"], "events on policies"),
     BACKUP.on("*", &["*"], &["get", "list"], "whatever a backup may hold, Secrets included"),
-    BACKUP.on(SNAPSHOTS, &["volumesnapshots", "volumesnapshotcontents"], KEEP, "CSI snapshots"),
+    BACKUP.on(
+        SNAPSHOTS,
+        &["volumesnapshots", "volumesnapshotcontents"],
+        &["get", "list", "create", "patch", "delete"],
+        "CSI snapshots, taken and deleted",
+    ),
     BACKUP_HOME.on(VELERO, &["*"], KEEP, "the controllers' own resources, and what policies become"),
     BACKUP_HOME.on("", &["configmaps"], KEEP, "volume policies and modifiers that policies hold inline"),
     BACKUP_HOME.on("", &["secrets"], &["get", "create"], "keys of downloads and of repositories"),

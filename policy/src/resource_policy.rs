@@ -11,7 +11,7 @@ mod volume_policy;
 
 pub use filters::{KindFilter, NamespaceFilters};
 pub use raw::IncludeExcludePolicy;
-pub use volume::Volume;
+pub use volume::{Volume, bytes_of};
 pub use volume_policy::VolumePolicy;
 
 use raw::Document;

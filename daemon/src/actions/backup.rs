@@ -7,6 +7,7 @@ use crate::cluster::Item;
 
 mod claim;
 mod control;
+mod csi;
 mod definition;
 mod pod;
 mod service_account;
@@ -65,5 +66,5 @@ pub enum Error {
 
 /// All actions, in the order in which they run.
 pub fn all() -> &'static [Action] {
-    &[definition::ACTION, pod::ACTION, claim::ACTION, service_account::ACTION]
+    &[definition::ACTION, pod::ACTION, claim::ACTION, service_account::ACTION, csi::CLASS, csi::CONTENT]
 }

@@ -19,6 +19,7 @@ use crate::store::{self, BackupStore};
 
 mod block;
 mod collect;
+mod csi;
 mod existing;
 mod files;
 mod hooks;
@@ -34,6 +35,7 @@ mod volume_entry;
 mod volume_info;
 mod volume_verdict;
 
+pub use csi::leftovers;
 pub use existing::existing_namespaces;
 pub use native::clear_snapshots;
 pub use policy::{PolicySource, PolicySources, ReadError};
@@ -42,6 +44,7 @@ pub use progress::Progress;
 pub use volume_info::SnapshotCounts;
 
 use collect::Collector;
+use csi::CsiSnapshots;
 use ledger::Ledger;
 use native::Natives;
 use pod_volumes::{Transfers, Which};
@@ -123,15 +126,21 @@ pub async fn run(run: BackupRun) -> Result<Outcome, Error> {
     }
     let store = run.store.clone();
     let natives = Natives::new(run.cluster.client(), &run.clock, &run.backup);
-    let outcome = store_all(run, &name, &natives).await;
+    let csi = CsiSnapshots::new(run.cluster.client(), &run.clock, &run.backup);
+    let outcome = store_all(run, &name, &natives, &csi).await;
     if outcome.is_err() {
         clear(&store, &name).await;
-        natives.give_up().await;
+        tokio::join!(natives.give_up(), csi.give_up());
     }
     outcome
 }
 
-async fn store_all(run: BackupRun, name: &str, natives: &Natives) -> Result<Outcome, Error> {
+async fn store_all(
+    run: BackupRun,
+    name: &str,
+    natives: &Natives,
+    csi: &CsiSnapshots,
+) -> Result<Outcome, Error> {
     let BackupRun { backup, cluster, store, clock, progress, cancel, turns, options, pod_volumes } = run;
     let namespace = backup.metadata.namespace.clone().unwrap_or_default();
     let started = backup.status.start_timestamp.as_ref().map_or_else(|| clock(), to_chrono);
@@ -179,6 +188,7 @@ async fn store_all(run: BackupRun, name: &str, natives: &Natives) -> Result<Outc
         volumes: VolumeInfo::new(&backup.spec),
         transfers,
         natives,
+        csi,
         hooks: hooks::Hooks::new(rules, turns),
         blocks: block::Blocks::default(),
         group_label: backup.spec.volume_group_snapshot_label_key.as_deref().unwrap_or(VOLUME_GROUP_LABEL),
@@ -218,8 +228,9 @@ async fn collect(collector: &Collector<'_>) -> Result<(), Error> {
     collector.collect().await?;
     collector.wait_for_files(Which::All).await;
     collector.note_files().await;
-    collector.finish_snapshots().await.map_err(Error::Record)?;
-    Ok(())
+    let (native, csi) = tokio::join!(collector.finish_snapshots(), collector.settle_snapshots());
+    native.map_err(Error::Record)?;
+    Ok(csi?)
 }
 
 /// Removes what a failed run left. A backup of this name that somebody else finished meanwhile stays.

@@ -42,6 +42,11 @@ pub(super) struct Claim {
     pub(super) access_modes: BTreeSet<String>,
 }
 
+/// What a quantity of Kubernetes (`10Gi`) comes to, in bytes; None for what is none.
+pub fn bytes_of(text: &str) -> Option<f64> {
+    quantity(text).ok().flatten()
+}
+
 impl Volume {
     /// Takes a PersistentVolume as JSON.
     pub fn of_persistent_volume(json: &[u8]) -> Result<Self, serde_json::Error> {
@@ -55,7 +60,7 @@ impl Volume {
         let storage = text(spec.get("capacity").and_then(|capacity| capacity.get("storage")));
         Ok(Self {
             // What the API server stores is a quantity; one that isn't is as good as none.
-            capacity: quantity(&storage).ok().flatten().unwrap_or_default(),
+            capacity: bytes_of(&storage).unwrap_or_default(),
             storage_class: text(spec.get("storageClassName")),
             ..Self::of_source(&spec)
         })

@@ -45,8 +45,14 @@ fn run(item: &Item, cx: &Context<'_>) -> Result<Outcome, Error> {
     if let Some(spec) = object(&mut claim, "spec") {
         unbind(spec);
     }
-    if let Some(labels) = object(&mut claim, "metadata").and_then(|metadata| nested(metadata, "labels")) {
-        remove_foreign_labels(labels, &short_name(cx.backup));
+    if let Some(metadata) = object(&mut claim, "metadata") {
+        if let Some(labels) = nested(metadata, "labels") {
+            remove_foreign_labels(labels, &short_name(cx.backup));
+        }
+        // That of an earlier restore: a restore of this backup would look for its snapshot in vain.
+        if let Some(annotations) = nested(metadata, "annotations") {
+            annotations.remove(labels::VOLUME_SNAPSHOT_NAME);
+        }
     }
     let changed = if claim == original { None } else { Some(serde_json::to_vec(&claim)?.into()) };
     let volume =
@@ -155,6 +161,10 @@ mod tests {
             "backup.velero.io/must-include-additional-items": "true",
         });
         assert_eq!(changed(json!({}), labels), claim(json!({}), json!({"app": "web"})));
+        let mut annotated = claim(json!({}), json!({}));
+        annotated["metadata"]["annotations"] = json!({"note": "x", "velero.io/volume-snapshot-name": "s1"});
+        let changed: Value = serde_json::from_slice(&outcome(&annotated).changed.unwrap()).unwrap();
+        assert_eq!(changed["metadata"]["annotations"], json!({"note": "x"}));
         let own = json!({"velero.io/backup-name": "b1"});
         assert_eq!(outcome(&claim(json!({}), own)).changed, None);
     }

@@ -13,6 +13,11 @@ pub(super) const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
 pub(super) const CONTENTS: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 pub(super) const CLASSES: &str = "volumesnapshotclasses.snapshot.storage.k8s.io";
 
+/// Whether objects of a resource stand for the data of what needs them.
+pub fn is_data(group_resource: &str) -> bool {
+    [SNAPSHOTS, CONTENTS].contains(&group_resource)
+}
+
 /// Whether volumes come back from CSI snapshots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Csi {

@@ -184,6 +184,10 @@ async fn finish(
             status.volume_snapshots_completed = count(native_completed);
             status.csi_volume_snapshots_attempted = count(csi_attempted);
             status.csi_volume_snapshots_completed = count(csi_completed);
+            // Snapshots of CSI drivers are the only operations that a run has.
+            status.backup_item_operations_attempted = count(csi_attempted);
+            status.backup_item_operations_completed = count(csi_completed);
+            status.backup_item_operations_failed = count(csi_attempted.saturating_sub(csi_completed));
             controller.backups.patch(backup, &after).await?;
         }
         End::Failed { reason } => {
@@ -204,6 +208,7 @@ fn complete(controller: &Controller, registry: &Registry, backup: Arc<velero::Ba
         backup: backup.clone(),
         location,
         stores: controller.stores.clone(),
+        client: controller.cluster.client().clone(),
         clock: controller.clock.clone(),
     };
     registry.completions.start(uid(&backup), &backup.name_any(), |cancel| complete::run(work, cancel));

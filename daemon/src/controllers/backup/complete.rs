@@ -1,4 +1,5 @@
-//! The end of a backup: the metadata file that makes a backup of what is in its folder, written last.
+//! The end of a backup: the metadata file that makes a backup of what is in its folder, written last. When it is there, the
+//! VolumeSnapshots of the backup leave the cluster; the snapshots themselves stay with their storage.
 
 use std::sync::Arc;
 
@@ -7,8 +8,10 @@ use holdfast_policy::velero;
 use holdfast_policy::velero::BackupPhase;
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::with_causes;
 use crate::clock::Clock;
 use crate::controllers::stores::{Stores, reason};
+use crate::engine::backup::leftovers;
 use crate::store::Write;
 
 use super::run::Completion;
@@ -17,6 +20,7 @@ pub(super) struct Work {
     pub(super) backup: Arc<velero::Backup>,
     pub(super) location: Arc<velero::BackupStorageLocation>,
     pub(super) stores: Stores,
+    pub(super) client: kube::Client,
     pub(super) clock: Clock,
 }
 
@@ -35,10 +39,21 @@ async fn write(work: &Work) -> Completion {
         Err(error) => return Completion::NotWritten { reason: reason(&error) },
     };
     // Overwrites what this backup wrote itself when the daemon ended before it could note that.
-    match store.put_backup(&backup, Write::Overwrite).await {
-        Ok(()) => Completion::Written { at },
-        Err(error) => Completion::NotWritten { reason: reason(&error) },
+    if let Err(error) = store.put_backup(&backup, Write::Overwrite).await {
+        return Completion::NotWritten { reason: reason(&error) };
     }
+    match release_snapshots(work).await {
+        Ok(()) => Completion::Written { at },
+        // A VolumeSnapshot that stays would take the data along when its namespace is deleted: it is tried again.
+        Err(error) => Completion::NotWritten { reason: with_causes(&error) },
+    }
+}
+
+async fn release_snapshots(work: &Work) -> Result<(), leftovers::Error> {
+    if work.backup.status.csi_volume_snapshots_attempted == 0 {
+        return Ok(());
+    }
+    leftovers::release(&work.client, work.backup.metadata.uid.as_deref().unwrap_or_default()).await
 }
 
 /// The backup as it is once it has ended.

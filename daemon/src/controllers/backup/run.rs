@@ -11,11 +11,12 @@ use holdfast_policy::velero;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::with_causes;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::stores::{Stores, reason};
 use crate::controllers::watched::Watched;
-use crate::engine::backup::{BackupRun, Outcome, Progress};
+use crate::engine::backup::{BackupRun, Outcome, Progress, leftovers};
 use crate::engine::pod_volumes::PodVolumes;
 use crate::engine::{self, RunOptions};
 use crate::hooks::Turns;
@@ -92,6 +93,7 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
         clear_unfinished(&store, &name).await.map_err(|error| reason(&error))?;
         let cleared = engine::backup::clear_snapshots(work.cluster.client(), &work.backup).await;
         cleared.map_err(|error| reason(&error))?;
+        clear_snapshots(work).await.map_err(|error| with_causes(&error))?;
     }
     if is_cancelled(&work.backup) {
         return Ok(End::Stopped);
@@ -123,6 +125,12 @@ async fn clear_unfinished(store: &BackupStore, name: &str) -> Result<(), store::
     }
 }
 
+/// The interrupted attempt may have been about to have snapshots taken.
+async fn clear_snapshots(work: &Work) -> Result<(), leftovers::Error> {
+    let uid = work.backup.metadata.uid.as_deref().unwrap_or_default();
+    leftovers::clear(work.cluster.client(), uid).await
+}
+
 async fn clear(work: &Work) {
     let name = work.backup.metadata.name.as_deref().unwrap_or_default();
     let cleared = match work.stores.open(&work.location).await {
@@ -132,6 +140,10 @@ async fn clear(work: &Work) {
     if let Err(error) = engine::backup::clear_snapshots(work.cluster.client(), &work.backup).await {
         let error = reason(&error);
         tracing::warn!(backup = name, error, "left snapshots of an interrupted backup");
+    }
+    if let Err(error) = clear_snapshots(work).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(backup = name, error, "left VolumeSnapshots of an interrupted backup");
     }
     if let Err(error) = cleared {
         // Without its metadata file nothing takes it for a backup.

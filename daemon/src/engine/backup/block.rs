@@ -8,7 +8,7 @@ use futures::FutureExt;
 use tokio::sync::{Mutex as Gate, OnceCell};
 
 use super::Error;
-use super::collect::Collector;
+use super::collect::{Collector, ITEMS_AT_ONCE, at_once};
 use super::hooks::{Before, HookedPod};
 use super::items::{ItemError, Stored, Subject};
 use crate::cluster::{self, Item, ListScope, PAGE_SIZE};
@@ -108,15 +108,21 @@ impl Collector<'_> {
                 self.settle(&pods, item).await?;
             }
         }
-        for name in &block.claims {
-            let item = match take_seed(false, name) {
-                Some(item) => Some(item),
-                None => self.fetch_related(&claims, namespace, name).await,
+        let settling = block.claims.iter().map(|name| {
+            let (seed, claims) = (take_seed(false, name), &claims);
+            let settle = async move {
+                let item = match seed {
+                    Some(item) => Some(item),
+                    None => self.fetch_related(claims, namespace, name).await,
+                };
+                match item {
+                    Some(item) => self.settle(claims, item).await.map(drop),
+                    None => Ok(()),
+                }
             };
-            if let Some(item) = item {
-                self.settle(&claims, item).await?;
-            }
-        }
+            settle.boxed()
+        });
+        at_once(ITEMS_AT_ONCE, settling.collect()).await?;
         for pod in hooked {
             self.end_hooks_of(pod).await;
         }

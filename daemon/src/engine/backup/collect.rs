@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::block::Blocks;
+use super::csi::CsiSnapshots;
 use super::hooks::Hooks;
 use super::items::{Stored, Subject};
 use super::ledger::Ledger;
@@ -33,7 +34,7 @@ use crate::engine::select::{
 /// Lists read at once. Each holds a few batches, so this bounds memory.
 const LISTS_AT_ONCE: usize = 3;
 /// Objects with actions worked on at once; an action's additional objects cost a request each.
-const ITEMS_AT_ONCE: usize = 8;
+pub(super) const ITEMS_AT_ONCE: usize = 8;
 /// Kinds that come first and one after the other: they bring each other along.
 const VOLUME_KINDS: [&str; 3] = ["pods", "persistentvolumeclaims", "persistentvolumes"];
 
@@ -53,6 +54,7 @@ pub(super) struct Collector<'a> {
     pub(super) volumes: VolumeInfo,
     pub(super) transfers: Transfers,
     pub(super) natives: &'a Natives,
+    pub(super) csi: &'a CsiSnapshots,
     pub(super) hooks: Hooks,
     pub(super) blocks: Blocks,
     /// The key of the label that makes a volume group of claims.
@@ -284,7 +286,7 @@ impl Collector<'_> {
 }
 
 /// Works on `limit` at a time and ends with the first failure.
-async fn at_once(limit: usize, work: Vec<BoxFuture<'_, Result<(), Error>>>) -> Result<(), Error> {
+pub(super) async fn at_once(limit: usize, work: Vec<BoxFuture<'_, Result<(), Error>>>) -> Result<(), Error> {
     let mut waiting = work.into_iter();
     let mut running: FuturesUnordered<_> = waiting.by_ref().take(limit).collect();
     while let Some(ended) = running.next().await {

@@ -1,18 +1,21 @@
 //! Stores one object: asks whether it stays out, takes it up once, runs its actions, stores what they bring
 //! along in front of it, and appends it to the archive. An object whose additional object fails, fails too.
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 
 use super::Error;
 use super::collect::Collector;
-use super::{volume_info, volume_verdict};
+use super::{csi, volume_info, volume_verdict};
 use crate::actions::backup::{self as actions, Action, Bindings, Context, Control, ItemReference, Needs};
 use crate::archive::{self, Entries, ItemPath};
 use crate::cluster::{self, Item, ListScope, Resource};
 use crate::engine::ApiVersions;
 use crate::engine::run_log::{Message, Place};
 use crate::engine::select::Refusal;
+
+/// Additional objects of one object stored at once: snapshots of a pod's claims are waited for side by side.
+const ADDITIONAL_AT_ONCE: usize = 8;
 
 /// A resource with what is the same for all of its objects.
 pub(super) struct Subject<'a> {
@@ -29,13 +32,14 @@ pub(super) struct Subject<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Pod,
+    Claim,
     Volume,
     Other,
 }
 
 /// Whether an object that an action brings along has to pass the filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Admission {
+pub(super) enum Admission {
     ByFilters,
     Always,
 }
@@ -67,6 +71,8 @@ pub(super) enum ItemError {
     VolumePolicy(#[from] volume_verdict::Error),
     #[error(transparent)]
     Snapshot(#[from] super::native::Error),
+    #[error(transparent)]
+    Csi(#[from] csi::Error),
     #[error("{0}")]
     Name(archive::UnusableName),
     /// The run cannot go on.
@@ -97,6 +103,7 @@ impl<'a> Subject<'a> {
         let actions = actions::all().iter().filter(|action| action.applies_to == group_resource).collect();
         let role = match group_resource.as_str() {
             "pods" => Role::Pod,
+            "persistentvolumeclaims" => Role::Claim,
             "persistentvolumes" => Role::Volume,
             _ => Role::Other,
         };
@@ -178,7 +185,7 @@ impl Collector<'_> {
         self.ledger.begin(&subject.kind, item.namespace.as_deref(), &item.name)
     }
 
-    async fn store(
+    pub(super) async fn store(
         &self,
         subject: &Subject<'_>,
         item: Item,
@@ -202,14 +209,26 @@ impl Collector<'_> {
                 self.volumes.meet_volume(&item, verdict)?;
                 self.snapshot_volume(&item, claim.as_ref(), verdict).boxed().await?;
             }
-            Role::Other => {}
+            Role::Claim | Role::Other => {}
         }
         self.put(subject, item).await
     }
 
     /// Runs an object's actions and appends it to the archive, behind what the actions brought along.
     pub(super) async fn put(&self, subject: &Subject<'_>, item: Item) -> Result<Stored, ItemError> {
-        let Some(item) = self.act(subject, item).await? else { return Ok(Stored::No) };
+        let Some(mut item) = self.act(subject, item).await? else { return Ok(Stored::No) };
+        if subject.role == Role::Claim {
+            // Boxed: only claims pay for its size.
+            item = match self.snapshot_claim(item).boxed().await? {
+                Some(item) => item,
+                None => return Ok(Stored::Now),
+            };
+        }
+        self.append(subject, item).await?;
+        Ok(Stored::Now)
+    }
+
+    pub(super) async fn append(&self, subject: &Subject<'_>, item: Item) -> Result<(), ItemError> {
         let Item { name, namespace, json, excluded: _, deleting: _ } = item;
         let path = ItemPath {
             group_resource: subject.group_resource.clone(),
@@ -220,8 +239,7 @@ impl Collector<'_> {
         self.writer.append_as(subject.entries, path, json).await.map_err(|error| match error {
             archive::Error::Name(name) => ItemError::Name(name),
             other => ItemError::Archive(other),
-        })?;
-        Ok(Stored::Now)
+        })
     }
 
     /// Runs the object's actions and stores what they ask for; None when the object is to be left out after all.
@@ -249,9 +267,7 @@ impl Collector<'_> {
                     return Ok(None);
                 }
             };
-            for reference in outcome.additional {
-                self.store_additional(reference, admission).await?;
-            }
+            self.store_all_additional(subject, &item, outcome.additional, admission).await?;
         }
         Ok(Some(item))
     }
@@ -284,8 +300,27 @@ impl Collector<'_> {
         self.log_left_out(reason, &subject.group_resource, &item.name, item.namespace.as_deref());
     }
 
+    /// The object fails with the first of them that does; of the others that fail each is reported.
+    async fn store_all_additional(
+        &self,
+        subject: &Subject<'_>,
+        item: &Item,
+        references: Vec<ItemReference>,
+        admission: Admission,
+    ) -> Result<(), ItemError> {
+        let storing = references.into_iter().map(|reference| self.store_additional(reference, admission));
+        // Each to its end: one that was taken up is not taken up again.
+        let stored: Vec<_> = stream::iter(storing).buffered(ADDITIONAL_AT_ONCE).collect().await;
+        let mut failed = stored.into_iter().filter_map(Result::err);
+        let Some(first) = failed.next() else { return Ok(()) };
+        for error in failed {
+            self.report(subject, &item.name, item.namespace.as_deref(), error).map_err(ItemError::Archive)?;
+        }
+        Err(first)
+    }
+
     /// Boxed, because an additional object may have additional objects of its own.
-    fn store_additional(
+    pub(super) fn store_additional(
         &self,
         reference: ItemReference,
         admission: Admission,

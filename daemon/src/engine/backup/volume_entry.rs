@@ -45,7 +45,6 @@ pub(super) enum Method {
     NativeSnapshot,
     PodVolumeBackup,
     #[serde(rename = "CSISnapshot")]
-    #[expect(dead_code, reason = "snapshots are restored and deleted already; what takes them comes next")]
     CsiSnapshot,
 }
 

@@ -9,6 +9,7 @@ use holdfast_policy::velero::{self, BackupSpec, labels};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use super::csi;
 use super::ledger::Ledger;
 use super::volume_entry::{Entry, PersistentVolumeInfo};
 use super::volume_verdict::PodVerdicts;
@@ -36,6 +37,8 @@ pub(super) struct VolumeInfo {
 /// Whether the spec wants volumes to be snapshotted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Snapshots {
+    /// In so many words: a volume that cannot be is an error.
+    Asked,
     WherePossible,
     Never,
 }
@@ -69,6 +72,8 @@ struct Volume {
     claim: Option<(String, String)>,
     /// Of the volume policies.
     verdict: Option<VolumeActionType>,
+    /// Of a CSI volume.
+    driver: Option<String>,
     reclaim_policy: String,
     labels: Option<BTreeMap<String, String>>,
 }
@@ -110,7 +115,8 @@ impl VolumeInfo {
         Self {
             snapshots: match spec.snapshot_volumes {
                 Some(false) => Snapshots::Never,
-                Some(true) | None => Snapshots::WherePossible,
+                Some(true) => Snapshots::Asked,
+                None => Snapshots::WherePossible,
             },
             files: match spec.default_volumes_to_fs_backup {
                 Some(true) => Files::OptOut,
@@ -152,22 +158,28 @@ impl VolumeInfo {
         volume: &Item,
         verdict: Option<VolumeActionType>,
     ) -> Result<(), serde_json::Error> {
-        let VolumePeek { metadata, spec } = serde_json::from_slice(&volume.json)?;
-        let known = Volume {
-            claim: spec.claim_ref.map(|claim| (claim.namespace, claim.name)),
-            verdict,
-            reclaim_policy: spec.persistent_volume_reclaim_policy,
-            labels: metadata.labels,
-        };
-        self.state().volumes.insert(volume.name.clone(), known);
+        self.state().volumes.insert(volume.name.clone(), Volume::read(volume, verdict)?);
         Ok(())
+    }
+
+    /// What a snapshot has to know of a volume that was met.
+    pub(super) fn known(&self, volume: &str) -> Option<csi::Volume> {
+        self.state().volumes.get(volume).map(Volume::for_snapshots)
     }
 
     /// Whether the spec wants snapshots where nothing says otherwise.
     pub(super) fn wants_snapshots(&self) -> bool {
         match self.snapshots {
-            Snapshots::WherePossible => true,
+            Snapshots::Asked | Snapshots::WherePossible => true,
             Snapshots::Never => false,
+        }
+    }
+
+    /// Whether the spec wants them in so many words.
+    pub(super) fn insists_on_snapshots(&self) -> bool {
+        match self.snapshots {
+            Snapshots::Asked => true,
+            Snapshots::WherePossible | Snapshots::Never => false,
         }
     }
 
@@ -205,7 +217,6 @@ impl VolumeInfo {
     }
 
     /// Remembers why a volume is not kept in one of the ways. Without any way, the entry tells all reasons.
-    #[expect(dead_code, reason = "snapshots are restored and deleted already; what takes them comes next")]
     pub(super) fn pass_over(&self, volume: &str, approach: Approach, reason: &str) {
         self.state().passed_over.insert((volume.to_owned(), approach), reason.to_owned());
     }
@@ -289,7 +300,9 @@ impl VolumeInfo {
             None => self.snapshots,
         };
         reasons.push_str(match wanted {
-            Snapshots::WherePossible => "volumeSnapshot: no applicable volumesnapshotter found;",
+            Snapshots::Asked | Snapshots::WherePossible => {
+                "volumeSnapshot: no applicable volumesnapshotter found;"
+            }
             Snapshots::Never => NOT_CHOSEN,
         });
         reasons
@@ -301,6 +314,21 @@ impl VolumeInfo {
 }
 
 impl Volume {
+    fn read(volume: &Item, verdict: Option<VolumeActionType>) -> Result<Self, serde_json::Error> {
+        let VolumePeek { metadata, spec } = serde_json::from_slice(&volume.json)?;
+        Ok(Self {
+            claim: spec.claim_ref.map(|claim| (claim.namespace, claim.name)),
+            verdict,
+            driver: spec.csi.map(|source| source.driver),
+            reclaim_policy: spec.persistent_volume_reclaim_policy,
+            labels: metadata.labels,
+        })
+    }
+
+    fn for_snapshots(&self) -> csi::Volume {
+        csi::Volume { driver: self.driver.clone(), verdict: self.verdict, facts: self.info() }
+    }
+
     fn info(&self) -> PersistentVolumeInfo {
         PersistentVolumeInfo { reclaim_policy: self.reclaim_policy.clone(), labels: self.labels.clone() }
     }
@@ -310,6 +338,14 @@ impl Volume {
 pub(super) fn claim_of(volume: &Item) -> Result<Option<(String, String)>, serde_json::Error> {
     let VolumePeek { metadata: _, spec } = serde_json::from_slice(&volume.json)?;
     Ok(spec.claim_ref.map(|claim| (claim.namespace, claim.name)))
+}
+
+/// What a snapshot has to know of a volume that is not in the backup.
+pub(super) fn look_at(
+    volume: &Item,
+    verdict: Option<VolumeActionType>,
+) -> Result<csi::Volume, serde_json::Error> {
+    Ok(Volume::read(volume, verdict)?.for_snapshots())
 }
 
 impl Files {

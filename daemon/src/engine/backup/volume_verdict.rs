@@ -127,6 +127,19 @@ impl Collector<'_> {
         Ok(!read.contains(claim))
     }
 
+    /// Whether a policy or the spec wants it in so many words, so that not to be able to is an error.
+    pub(super) fn insists_on_snapshot(&self, verdict: Option<VolumeActionType>) -> bool {
+        match verdict {
+            Some(VolumeActionType::Snapshot) => true,
+            Some(VolumeActionType::Skip | VolumeActionType::FsBackup | VolumeActionType::Custom) => false,
+            None => self.volumes.insists_on_snapshots(),
+        }
+    }
+
+    pub(super) async fn read_volume(&self, name: &str) -> Result<Option<Item>, Error> {
+        self.read(VOLUMES, None, name).await
+    }
+
     /// Claims of a namespace that some pod of it is to have read file by file.
     async fn claims_read_by_files(&self, namespace: &str) -> Result<BTreeSet<String>, Error> {
         let mut claims = BTreeSet::new();

@@ -18,7 +18,7 @@ use super::records::{Action, Record};
 use super::reset::{MissingMetadata, reset};
 use super::run::Run;
 use super::volumes::{self, VolumeDecision};
-use crate::actions::restore::{AdditionalItem, Context, Verdict, for_group_resource};
+use crate::actions::restore::{AdditionalItem, Context, Verdict, csi, for_group_resource};
 use crate::archive::IndexedItem;
 use crate::causes::with_causes;
 use crate::cluster;
@@ -57,6 +57,10 @@ pub(crate) enum Error {
     CrdNotReady { seconds: u64 },
     #[error("it is gone again")]
     Vanished,
+    #[error("{what}, without which it has no data, is not in the backup")]
+    NeededMissing { what: String },
+    #[error("{what}, without which it has no data, could not be restored")]
+    NeededFailed { what: String },
 }
 
 /// An object on its way: what all steps need of it.
@@ -117,6 +121,8 @@ impl Run {
                     | Error::Action { .. }
                     | Error::HoldBack(_)
                     | Error::Snapshot(_)
+                    | Error::NeededMissing { .. }
+                    | Error::NeededFailed { .. }
                     | Error::Modifier(_) => "preparing",
                     Error::Read(_)
                     | Error::Decode(_)
@@ -197,7 +203,7 @@ impl Run {
             }
             let filters = take_filters(&mut object);
             for needed in effect.additional_items {
-                self.restore_needed(item, needed, filters).await;
+                self.restore_needed(item, needed, filters).await?;
             }
         }
         take_filters(&mut object);
@@ -240,22 +246,46 @@ impl Run {
     }
 
     /// An object that another one needs: it comes first, unless a rule keeps it out.
-    async fn restore_needed(&self, item: &Item<'_>, needed: AdditionalItem, filters: Filters) {
+    async fn restore_needed(
+        &self,
+        item: &Item<'_>,
+        needed: AdditionalItem,
+        filters: Filters,
+    ) -> Result<(), Error> {
         let AdditionalItem { group_resource, namespace, name } = needed;
         let namespace = namespace.as_deref();
+        let path = namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
+        let is_data = csi::is_data(group_resource);
+        let what = || format!("{group_resource} {path}");
         let Some(position) = self.find(group_resource, namespace, &name) else {
-            let path = namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
+            if is_data {
+                return Err(Error::NeededMissing { what: what() });
+            }
             let text = format!("{group_resource} {path}, needed by {}, is not in the backup", item.entry);
             self.log
                 .warning(Place::of(item.entry.namespace.as_deref().filter(|_| namespace.is_some())), text);
-            return;
+            return Ok(());
         };
         let wanted = match filters {
             Filters::Apply => self.settings.selection.takes_needed(group_resource, namespace).is_ok(),
             Filters::Bypassed => true,
         };
-        if wanted {
-            self.restore(position).await;
+        if !wanted {
+            return Ok(());
+        }
+        self.restore(position).await;
+        match is_data && self.has_failed(position) {
+            // A claim would wait for it for good, and nobody would say why.
+            true => Err(Error::NeededFailed { what: what() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether an object could not be restored, or couldn't be if this were not only a look.
+    fn has_failed(&self, position: usize) -> bool {
+        match &self.hand {
+            Hand::Looks(findings) => findings.fails(position),
+            Hand::Restores => self.records.has_failed(position),
         }
     }
 

@@ -81,6 +81,11 @@ impl Findings {
         self.fates.lock().unwrap_or_else(PoisonError::into_inner).insert(position, fate);
     }
 
+    pub(crate) fn fails(&self, position: usize) -> bool {
+        let fates = self.fates.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(fates.get(&position), Some(Fate::Fails { .. }))
+    }
+
     fn into_fates(self) -> BTreeMap<usize, Fate> {
         self.fates.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

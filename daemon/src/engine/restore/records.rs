@@ -118,6 +118,10 @@ impl Records {
         matches!(self.lock().states.get(position), Some(State::Listed(Action::Created | Action::Updated)))
     }
 
+    pub(crate) fn has_failed(&self, position: usize) -> bool {
+        matches!(self.lock().states.get(position), Some(State::Listed(Action::Failed)))
+    }
+
     /// What an object that is there now is called; none where it was left out or failed.
     pub(crate) fn name_of(&self, position: usize, name: &str) -> Option<String> {
         let inner = self.lock();

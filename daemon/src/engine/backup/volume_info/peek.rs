@@ -75,7 +75,14 @@ pub(super) struct VolumeMetadata {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct VolumeSpec {
     pub(super) claim_ref: Option<ClaimReference>,
+    pub(super) csi: Option<CsiSource>,
     pub(super) persistent_volume_reclaim_policy: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CsiSource {
+    pub(super) driver: String,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,0 +1,167 @@
+//! Taking one snapshot: a VolumeSnapshot is created and waited for until the driver has cut the snapshot.
+//!
+//! Until then the claim's pod stays as its hooks have put it. Whether the storage can use the snapshot yet is left to
+//! [`super::settle`].
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::facts::{Claim, Content, Snapshot};
+use super::object::{self, Wanted};
+use super::{Error, Held, Served, Volume, failed_entry, leftovers};
+use crate::cluster::Item;
+use crate::cluster::write::{Attempt, WriteError};
+use crate::engine::backup::collect::Collector;
+
+/// Most drivers are quick.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// Half of what Velero waits between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(2500);
+
+/// A claim whose volume is to be snapshotted.
+pub(super) struct Subject<'a> {
+    pub(super) item: Item,
+    pub(super) claim: &'a Claim,
+    pub(super) volume_name: &'a str,
+    pub(super) volume: &'a Volume,
+    pub(super) driver: &'a str,
+    pub(super) class: &'a str,
+    pub(super) served: Served<'a>,
+}
+
+/// A snapshot that the driver has cut.
+struct Taken {
+    content: Content,
+    handle: String,
+}
+
+/// How far it has come.
+enum Look {
+    Taken(Taken),
+    NotYet { reason: String },
+}
+
+impl Collector<'_> {
+    /// Holds the claim back for the end of the run. What fails leaves nothing behind.
+    pub(super) async fn take_snapshot(&self, subject: Subject<'_>) -> Result<(), Error> {
+        let csi = &self.csi;
+        let started = (csi.clock)();
+        let namespace = subject.item.namespace.clone().unwrap_or_default();
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let wanted = Wanted {
+            backup: &csi.backup,
+            backup_uid: &csi.backup_uid,
+            namespace: &namespace,
+            claim: &subject.item.name,
+            labels: &subject.claim.metadata.labels,
+            class: subject.class,
+            suffix: &id[..8],
+        };
+        let name = wanted.name();
+        let taken = match self.create(&subject, &wanted).await {
+            Ok(()) => self.until_cut(subject.served, &namespace, &name).await,
+            Err(error) => Err(error),
+        };
+        let Taken { content, handle } = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                self.take_back(&namespace, &name).await;
+                self.volumes.keep(failed_entry(&subject, started, (csi.clock)()));
+                return Err(error);
+            }
+        };
+        let fields = [("volumeSnapshot", name.as_str()), ("namespace", &namespace), ("handle", &handle)];
+        self.log.info("The driver has cut a snapshot", &fields);
+        let Subject { item, volume_name, volume, driver, class, claim: _, served: _ } = subject;
+        csi.state().held.push(Held {
+            item,
+            namespace,
+            volume: volume_name.to_owned(),
+            volume_facts: volume.facts.clone(),
+            class: class.to_owned(),
+            snapshot: name,
+            content: content.metadata.name,
+            handle,
+            driver: driver.to_owned(),
+            policy: content.spec.deletion_policy,
+            restore_size: content.status.restore_size,
+            problem: content.status.error,
+            started,
+        });
+        Ok(())
+    }
+
+    async fn create(&self, subject: &Subject<'_>, wanted: &Wanted<'_>) -> Result<(), Error> {
+        self.csi.state().has_asked = true;
+        let name = wanted.name();
+        let body = serde_json::to_vec(&wanted.object())?;
+        let created =
+            self.cluster.create(subject.served.snapshots, Some(wanted.namespace), body.into()).await;
+        match created {
+            Ok(_) | Err(WriteError::AlreadyExists { attempt: Attempt::AfterUnclearEnd, .. }) => Ok(()),
+            Err(source) => Err(Error::Create { name, source }),
+        }
+    }
+
+    async fn until_cut(&self, served: Served<'_>, namespace: &str, name: &str) -> Result<Taken, Error> {
+        let within = self.csi.taken_within;
+        let (begun, mut pause) = (Instant::now(), FIRST_LOOK);
+        let taken = loop {
+            match self.look(served, namespace, name).await? {
+                Look::Taken(taken) => break taken,
+                Look::NotYet { reason } if begun.elapsed() >= within => {
+                    return Err(Error::NotTaken { name: name.to_owned(), seconds: within.as_secs(), reason });
+                }
+                Look::NotYet { reason: _ } => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 3 / 2).min(LOOK_EVERY);
+                }
+            }
+        };
+        // From here on nobody who deletes the namespace deletes the snapshot, and what we leave can be found.
+        let mark = json!({
+            "metadata": {"labels": object::owner(&self.csi.backup, &self.csi.backup_uid)},
+            "spec": {"deletionPolicy": "Retain"},
+        });
+        let content = &taken.content.metadata.name;
+        let marked = self.cluster.merge_patch(served.contents, None, content, mark.to_string().into()).await;
+        marked.map_err(|source| Error::Mark { name: content.clone(), source })?;
+        Ok(taken)
+    }
+
+    async fn look(&self, served: Served<'_>, namespace: &str, name: &str) -> Result<Look, Error> {
+        let failed = |kind, name: &str| {
+            let name = name.to_owned();
+            move |source| Error::Get { kind, name, source }
+        };
+        let found = self.cluster.get(served.snapshots, Some(namespace), name).await;
+        let found = found.map_err(failed("VolumeSnapshot", name))?;
+        let found = found.ok_or_else(|| Error::Gone { name: name.to_owned() })?;
+        let snapshot: Snapshot = serde_json::from_slice(&found.json)?;
+        let not_yet = |problem: Option<&str>, otherwise: &str| Look::NotYet {
+            reason: problem.unwrap_or(otherwise).to_owned(),
+        };
+        let Some(content_name) = snapshot.content() else {
+            return Ok(not_yet(snapshot.problem(), "it is not bound to a VolumeSnapshotContent"));
+        };
+        let found = self.cluster.get(served.contents, None, content_name).await;
+        let found = found.map_err(failed("VolumeSnapshotContent", content_name))?;
+        let Some(found) = found else { return Ok(not_yet(None, "its VolumeSnapshotContent is not there")) };
+        let content: Content = serde_json::from_slice(&found.json)?;
+        match content.handle().map(str::to_owned) {
+            Some(handle) => Ok(Look::Taken(Taken { content, handle })),
+            None => {
+                Ok(not_yet(content.problem().or(snapshot.problem()), "the driver has not given it a handle"))
+            }
+        }
+    }
+
+    pub(super) async fn take_back(&self, namespace: &str, snapshot: &str) {
+        if let Err(error) = leftovers::take_back(&self.csi.client, namespace, snapshot).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(namespace, snapshot, error, "left a VolumeSnapshot that failed");
+        }
+    }
+}
