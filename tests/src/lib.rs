@@ -8,6 +8,7 @@ pub mod azure;
 pub mod bench;
 pub mod command;
 pub mod compare;
+pub mod csi;
 pub mod daemon;
 pub mod demo;
 pub mod door;
@@ -28,6 +29,7 @@ pub mod testbed;
 pub mod waiting;
 
 pub use azure::AzureServer;
+pub use csi::CsiDriver;
 pub use daemon::{Daemon, DaemonOptions};
 pub use door::Door;
 pub use gcs::GcsServer;

@@ -1,7 +1,7 @@
 //! The programs the testbed runs, and where they come from.
 //!
 //! `KUBEBUILDER_ASSETS` is used as far as it has them. The rest is built once as Go modules with pinned
-//! versions (`controlplane/`, `noderuntime/`, `s3server/`, `gcsserver/` and `promtool/` beside this crate) into the user's cache folder,
+//! versions (`controlplane/`, `noderuntime/`, `csisidecars/`, `s3server/`, `gcsserver/` and `promtool/` beside this crate) into the user's cache folder,
 //! in a directory named after everything that decides the result, so that a second clone builds nothing again. Azurite is
 //! installed there likewise ([`azurite`]).
 
@@ -47,6 +47,13 @@ const PROMTOOL: Module = Module {
     tags: "remove_all_sd",
     sources: &[],
 };
+const CSI_SIDECARS: Module = Module {
+    name: "csisidecars",
+    go_mod: include_str!("../csisidecars/go.mod"),
+    go_sum: include_str!("../csisidecars/go.sum"),
+    tags: "",
+    sources: &[include_str!("../csisidecars/main.go")],
+};
 const GCS_SERVER: Module = Module {
     name: "gcsserver",
     go_mod: include_str!("../gcsserver/go.mod"),
@@ -74,6 +81,10 @@ pub(crate) enum Program {
     S3Gateway,
     GcsServer,
     Promtool,
+    SnapshotController,
+    CsiSnapshotter,
+    CsiProvisioner,
+    CsiSanity,
 }
 
 /// A Go module beside this crate that pins the versions of some of the programs.
@@ -123,6 +134,10 @@ impl Program {
             Program::S3Gateway => "versitygw",
             Program::GcsServer => "gcsserver",
             Program::Promtool => "promtool",
+            Program::SnapshotController => "snapshot-controller",
+            Program::CsiSnapshotter => "csi-snapshotter",
+            Program::CsiProvisioner => "csi-provisioner",
+            Program::CsiSanity => "csi-sanity",
         }
     }
 
@@ -139,6 +154,14 @@ impl Program {
             Program::S3Gateway => "github.com/versity/versitygw/cmd/versitygw",
             Program::GcsServer => "holdfast.dev/tests/gcsserver",
             Program::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
+            Program::SnapshotController => {
+                "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller"
+            }
+            Program::CsiSnapshotter => {
+                "github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter"
+            }
+            Program::CsiProvisioner => "holdfast.dev/tests/csisidecars",
+            Program::CsiSanity => "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
         }
     }
 
@@ -153,6 +176,10 @@ impl Program {
             Program::S3Gateway => &S3_SERVER,
             Program::GcsServer => &GCS_SERVER,
             Program::Promtool => &PROMTOOL,
+            Program::SnapshotController
+            | Program::CsiSnapshotter
+            | Program::CsiProvisioner
+            | Program::CsiSanity => &CSI_SIDECARS,
         }
     }
 
@@ -170,7 +197,11 @@ impl Program {
             | Program::Ctr
             | Program::S3Gateway
             | Program::GcsServer
-            | Program::Promtool => None,
+            | Program::Promtool
+            | Program::SnapshotController
+            | Program::CsiSnapshotter
+            | Program::CsiProvisioner
+            | Program::CsiSanity => None,
         }
     }
 }
@@ -316,6 +347,10 @@ mod tests {
             Program::S3Gateway,
             Program::GcsServer,
             Program::Promtool,
+            Program::SnapshotController,
+            Program::CsiSnapshotter,
+            Program::CsiProvisioner,
+            Program::CsiSanity,
         ] {
             let pinned = program.module().go_mod.lines().any(|line| line.ends_with(program.package()));
             assert!(pinned, "{program:?}");

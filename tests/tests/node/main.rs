@@ -1,9 +1,10 @@
-//! What only real pods can show: the testbed's node, and hooks. Where there can be no node, every test is reported as
+//! What only real pods can show: the testbed's node, hooks, and the data of volumes. Where there can be no node, every test is reported as
 //! ignored, with the reason in front of its name; with `HOLDFAST_REQUIRE_NODE` that is a failure.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backup_hooks;
+mod csi;
 mod forward;
 mod home;
 mod interrupted;
@@ -65,6 +66,8 @@ fn main() -> ExitCode {
         restore_hooks::an_init_hook_without_a_command_fails_validation,
         local_volumes::what_a_pod_wrote_to_the_node_is_read_by_a_restored_pod_in_the_same_and_in_another_namespace,
         pod_volumes::what_a_pod_wrote_is_read_by_a_restored_pod_in_the_same_and_in_another_namespace,
+        csi::what_a_pod_wrote_is_read_from_a_snapshot_in_the_same_and_in_another_namespace,
+        csi::the_driver_passes_the_checks_of_csi,
         interrupted::a_daemon_killed_in_a_backup_hook_takes_the_backup_up_again,
         interrupted::a_daemon_killed_in_a_restore_hook_runs_the_hooks_of_its_pods_again,
     ];
