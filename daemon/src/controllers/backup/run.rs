@@ -93,7 +93,7 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
         clear_unfinished(&store, &name).await.map_err(|error| reason(&error))?;
         let cleared = engine::backup::clear_snapshots(work.cluster.client(), &work.backup).await;
         cleared.map_err(|error| reason(&error))?;
-        clear_snapshots(work).await.map_err(|error| with_causes(&error))?;
+        clear_volume_snapshots(work).await.map_err(|error| with_causes(&error))?;
     }
     if is_cancelled(&work.backup) {
         return Ok(End::Stopped);
@@ -126,7 +126,7 @@ async fn clear_unfinished(store: &BackupStore, name: &str) -> Result<(), store::
 }
 
 /// The interrupted attempt may have been about to have snapshots taken.
-async fn clear_snapshots(work: &Work) -> Result<(), leftovers::Error> {
+async fn clear_volume_snapshots(work: &Work) -> Result<(), leftovers::Error> {
     let uid = work.backup.metadata.uid.as_deref().unwrap_or_default();
     leftovers::clear(work.cluster.client(), uid).await
 }
@@ -141,7 +141,7 @@ async fn clear(work: &Work) {
         let error = reason(&error);
         tracing::warn!(backup = name, error, "left snapshots of an interrupted backup");
     }
-    if let Err(error) = clear_snapshots(work).await {
+    if let Err(error) = clear_volume_snapshots(work).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(backup = name, error, "left VolumeSnapshots of an interrupted backup");
     }
