@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::repository::Password;
 
+mod aws;
 mod local;
 
 /// Velero's tags, by which a snapshot is found again and bound to its backup.
@@ -25,7 +26,7 @@ const VOLUME_TAG: &str = "velero.io/pv";
 const BACKUP_UID_TAG: &str = "holdfast.dev/backup-uid";
 
 /// All providers.
-pub const ALL: [&Provider; 1] = [&local::PROVIDER];
+pub const ALL: [&Provider; 2] = [&aws::PROVIDER, &local::PROVIDER];
 
 /// One kind of volumes and snapshots.
 pub struct Provider {

@@ -3,6 +3,7 @@
 //! In: a location's spec with its credentials. Out: [`BackupStore`], a handle that is cheap to clone. What the files mean is
 //! left to others; their names, the providers, and how much memory an upload may take are settled here.
 
+mod aws_keys;
 mod credentials;
 mod download;
 mod error;
@@ -29,6 +30,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::Deserialize;
 
+pub use aws_keys::AwsKeys;
 pub use download::{ArchiveObject, ArchiveRead, FileObject};
 pub use error::{Error, Reason};
 pub use existing::Layer;

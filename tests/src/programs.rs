@@ -2,10 +2,12 @@
 //!
 //! `KUBEBUILDER_ASSETS` is used as far as it has them. The rest is built once as Go modules with pinned
 //! versions (`controlplane/`, `noderuntime/`, `csisidecars/`, `s3server/`, `gcsserver/` and `promtool/` beside this crate) into the user's cache folder,
-//! in a directory named after everything that decides the result, so that a second clone builds nothing again. Azurite is
-//! installed there likewise ([`azurite`]).
+//! in a directory named after everything that decides the result, so that a second clone builds nothing again. Azurite and
+//! moto are installed there likewise ([`installed`]).
 
 mod azurite;
+mod installed;
+mod moto;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -67,6 +69,7 @@ const GCS_SERVER: Module = Module {
 };
 
 pub(crate) use azurite::install as azurite;
+pub(crate) use moto::install as moto;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {

@@ -12,6 +12,8 @@ pub enum Error {
     Connect { bucket: String, source: Reason },
     #[error("the location's credentials can't be used")]
     Credentials(#[from] CredentialsError),
+    #[error("finding keys for AWS failed")]
+    Keys { source: Reason },
     #[error("reading {path} failed")]
     ReadKey { path: String, source: std::io::Error },
     #[error("the bucket's folder {folder} does not exist")]

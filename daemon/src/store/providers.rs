@@ -2,7 +2,7 @@
 //!
 //! In: a location's settings. Out: a [`Connection`], which is all that the rest of the store knows of a provider.
 
-mod aws;
+pub(super) mod aws;
 mod azure;
 mod gcp;
 mod local;

@@ -40,9 +40,16 @@ impl Cluster {
     }
 
     /// With a location `default`.
-    pub(crate) async fn daemon(&self, arguments: &[&str]) -> anyhow::Result<Daemon> {
-        let mut options = DaemonOptions { namespace: self.home.clone(), ..DaemonOptions::default() };
-        options.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    pub(crate) async fn daemon(&self) -> anyhow::Result<Daemon> {
+        self.daemon_with(Vec::new()).await
+    }
+
+    /// With a location `default`, and variables in its environment.
+    pub(crate) async fn daemon_with(
+        &self,
+        environment: Vec<(&'static str, String)>,
+    ) -> anyhow::Result<Daemon> {
+        let options = DaemonOptions { namespace: self.home.clone(), environment, ..DaemonOptions::default() };
         let daemon = Daemon::start(self.testbed, options).await?;
         self.runs.local_location("default", self.folder.path(), "bucket").await?;
         Ok(daemon)
@@ -149,6 +156,16 @@ impl Cluster {
         let backups = self.runs.api::<Backup>();
         let look = async || Ok(backups.get_opt(name).await?.is_none().then_some(()));
         waiting::until("the end of the backup", PATIENCE, look).await
+    }
+
+    /// Asks for a deletion that can't be carried out, and gives its errors.
+    pub(crate) async fn deletion_fails(&self, name: &str) -> anyhow::Result<String> {
+        let spec = DeleteBackupRequestSpec { backup_name: name.to_owned() };
+        let request = format!("{name}-deletion");
+        self.runs.create(&DeleteBackupRequest::new(&request, spec)).await?;
+        let failed = |request: &DeleteBackupRequest| !request.status.errors.is_empty();
+        let request = self.runs.ended(&request, PATIENCE, failed).await?;
+        Ok(request.status.errors.join("\n"))
     }
 
     /// What a file of a backup holds, unpacked.

@@ -28,7 +28,7 @@ fn write_database(folder: &Path) -> std::io::Result<()> {
 async fn a_volume_comes_back_in_another_namespace_and_after_it_was_lost_and_expiry_leaves_nothing()
 -> anyhow::Result<()> {
     let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&[]).await?;
+    let _daemon = cluster.daemon().await?;
     let copies = cluster.local_copies().await?;
     let shop = cluster.testbed.namespace("shop").await?;
     let data = cluster.path("data");
@@ -101,7 +101,7 @@ async fn a_volume_comes_back_in_another_namespace_and_after_it_was_lost_and_expi
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_id_of_another_volume_is_refused() -> anyhow::Result<()> {
     let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&[]).await?;
+    let _daemon = cluster.daemon().await?;
     let copies = cluster.local_copies().await?;
     let mut namespaces = Vec::new();
     for name in ["mine", "theirs"] {
@@ -136,7 +136,7 @@ async fn a_snapshot_id_of_another_volume_is_refused() -> anyhow::Result<()> {
 async fn a_snapshot_that_fails_makes_the_backup_partially_failed_and_keeps_its_volume_out()
 -> anyhow::Result<()> {
     let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&[]).await?;
+    let _daemon = cluster.daemon().await?;
     cluster.local_copies().await?;
     let shop = cluster.testbed.namespace("shop").await?;
     let name = cluster.volume(&shop, json!({"hostPath": {"path": cluster.path("absent")}})).await?;
@@ -157,7 +157,7 @@ async fn a_snapshot_that_fails_makes_the_backup_partially_failed_and_keeps_its_v
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_wish_nobody_is_asked_and_two_locations_of_a_provider_need_one() -> anyhow::Result<()> {
     let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&[]).await?;
+    let _daemon = cluster.daemon().await?;
     let copies = cluster.local_copies().await?;
     let shop = cluster.testbed.namespace("shop").await?;
     let data = cluster.path("data");

@@ -281,7 +281,7 @@ const IDENTITY_VARIABLES: [(&str, AmazonS3ConfigKey); 9] = [
     ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", AmazonS3ConfigKey::ContainerAuthorizationTokenFile),
 ];
 
-fn identify(builder: AmazonS3Builder, profile: Option<&AwsProfile>) -> AmazonS3Builder {
+pub(in crate::store) fn identify(builder: AmazonS3Builder, profile: Option<&AwsProfile>) -> AmazonS3Builder {
     let Some(profile) = profile else {
         return IDENTITY_VARIABLES.into_iter().fold(builder, |builder, (variable, key)| match std::env::var(
             variable,
