@@ -11,6 +11,7 @@ pub mod controllers;
 pub mod downloads;
 pub mod engine;
 pub mod hooks;
+pub mod install;
 pub mod intake;
 pub mod metrics;
 pub mod node_agent;

@@ -8,7 +8,7 @@ use std::fmt;
 
 mod manifests;
 
-pub use manifests::{Grant, manifests};
+pub use manifests::{Grant, manifests, rules};
 
 /// A role that is bound by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -30,6 +30,17 @@ pub enum Role {
 }
 
 impl Role {
+    /// In the order in which they are told.
+    pub const ALL: [Role; 7] = [
+        Role::Observe,
+        Role::Backup,
+        Role::Restore,
+        Role::Policies,
+        Role::Hooks,
+        Role::NodeAgent,
+        Role::InstallCrds,
+    ];
+
     /// As its objects are named behind `holdfast-`.
     pub fn name(self) -> &'static str {
         match self {

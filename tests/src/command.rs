@@ -40,6 +40,21 @@ pub async fn promtool<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -
     ended(Command::new(programs::locate(Program::Promtool).await?).args(arguments)).await
 }
 
+/// Helm, built first where needed, with what it keeps in folders of its own.
+pub async fn helm<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> anyhow::Result<Ended> {
+    let folder = tempfile::tempdir().context("making a folder for Helm")?;
+    let mut command = Command::new(programs::locate(Program::Helm).await?);
+    for name in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+        command.env(name, folder.path().join(name));
+    }
+    ended(command.args(arguments)).await
+}
+
+/// kubectl, built first where needed.
+pub async fn kubectl<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> anyhow::Result<Ended> {
+    ended(Command::new(programs::locate(Program::Kubectl).await?).args(arguments)).await
+}
+
 async fn ended(command: &mut Command) -> anyhow::Result<Ended> {
     let command = command.env_remove("KUBECONFIG").env("HOME", "/nonexistent").stdin(Stdio::null());
     let output = command.output().await.with_context(|| format!("running {command:?}"))?;

@@ -198,7 +198,7 @@ impl Drop for Daemon {
 }
 
 /// The binary under test, built where needed.
-pub(crate) async fn program() -> anyhow::Result<&'static Path> {
+pub async fn program() -> anyhow::Result<&'static Path> {
     Ok(PROGRAM.get_or_try_init(locate).await?)
 }
 

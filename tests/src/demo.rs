@@ -240,7 +240,7 @@ async fn delete_namespace(client: &kube::Client, name: &str) -> anyhow::Result<(
 
 /// The cluster the demo works on: the user's where KUBECONFIG is set, a throw-away one otherwise.
 enum Cluster {
-    ThrowAway(Testbed),
+    ThrowAway(Box<Testbed>),
     Yours { kubeconfig: PathBuf },
 }
 
@@ -248,7 +248,7 @@ impl Cluster {
     async fn reach() -> anyhow::Result<Cluster> {
         match std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
             Some(kubeconfig) => Ok(Cluster::Yours { kubeconfig: kubeconfig.into() }),
-            None => Ok(Cluster::ThrowAway(Testbed::start().await?)),
+            None => Ok(Cluster::ThrowAway(Box::new(Testbed::start().await?))),
         }
     }
 

@@ -5,7 +5,9 @@
 //! way, the kernel ends every shim and container and takes every mount away. What the kernel leaves, the cgroups,
 //! goes with [`END_SCRIPT`]. Needs Linux and root; [`missing`] says what else.
 
+pub(crate) mod gateway;
 mod image;
+pub(crate) mod network;
 mod settings;
 
 use std::ffi::OsString;
@@ -23,6 +25,7 @@ use tokio::time::timeout;
 use crate::process::{Launch, Lifetime, Server, tail};
 use crate::programs::{self, Program};
 use crate::testbed::{keys, port};
+use network::Network;
 use settings::Settings;
 
 /// The name of the node. The API server dials it for logs and exec.
@@ -49,6 +52,8 @@ pub(crate) struct Node {
     server: Server,
     end: End,
     logs: Vec<PathBuf>,
+    ctr: PathBuf,
+    socket: PathBuf,
 }
 
 /// How a node ends: a script in the testbed's directory.
@@ -95,6 +100,7 @@ pub(crate) async fn start(
     directory: &Path,
     kubeconfig: &Path,
     client: &Client,
+    network: Network,
     lifetime: Lifetime<'_>,
     started: &mut (dyn FnMut(&Server) -> anyhow::Result<()> + Send),
 ) -> anyhow::Result<Node> {
@@ -112,12 +118,9 @@ pub(crate) async fn start(
         directory: directory.join("node"),
         kubeconfig: kubeconfig.to_owned(),
         shim,
-        // Several testbeds stand side by side: each has its own cgroups and pod addresses.
+        // Several testbeds stand side by side: each has its own cgroups.
         cgroup: format!("holdfast-{}", &keys::random_token()[..12]),
-        subnet: keys::random_token()
-            .bytes()
-            .fold(0, |sum: u16, byte| sum.wrapping_mul(31).wrapping_add(u16::from(byte)))
-            % 512,
+        network,
     };
     settings.write().context("writing the node's settings")?;
     let busybox = on_path("busybox").context("busybox has gone away")?;
@@ -149,7 +152,9 @@ pub(crate) async fn start(
         Err(_) => Err(anyhow::anyhow!("the node is not ready after {PATIENCE:?}")),
     };
     match served {
-        Ok((server, _)) => Ok(Node { server, end, logs }),
+        Ok((server, _)) => {
+            Ok(Node { server, end, logs, ctr, socket: settings.directory.join("containerd.sock") })
+        }
         Err(error) => {
             end.run()?;
             Err(error.context(log_tails(&logs)))
@@ -171,6 +176,22 @@ async fn is_ready(client: &Client, port: u16) -> bool {
 impl Node {
     pub(crate) fn id(&self) -> u32 {
         self.server.id()
+    }
+
+    /// Gives pods an image, as the archive that its builder wrote.
+    pub(crate) fn import(&self, archive: &Path) -> anyhow::Result<()> {
+        let output = Command::new("nsenter")
+            .args([format!("--target={}", self.id()), "--mount".to_owned()])
+            .arg(&self.ctr)
+            .arg("--address")
+            .arg(&self.socket)
+            .args(["--namespace", "k8s.io", "images", "import", "--local", "--snapshotter", "native"])
+            .arg(archive)
+            .stdin(Stdio::null())
+            .output()
+            .context("running ctr")?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
     }
 
     pub(crate) fn log_tails(&self) -> String {

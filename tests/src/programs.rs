@@ -1,7 +1,7 @@
 //! The programs the testbed runs, and where they come from.
 //!
 //! `KUBEBUILDER_ASSETS` is used as far as it has them. The rest is built once as Go modules with pinned
-//! versions (`controlplane/`, `noderuntime/`, `csisidecars/`, `s3server/`, `gcsserver/` and `promtool/` beside this crate) into the user's cache folder,
+//! versions (`controlplane/`, `noderuntime/`, `csisidecars/`, `s3server/`, `gcsserver/`, `promtool/` and `helm/` beside this crate) into the user's cache folder,
 //! in a directory named after everything that decides the result, so that a second clone builds nothing again. Azurite and
 //! moto are installed there likewise ([`installed`]).
 
@@ -56,6 +56,13 @@ const CSI_SIDECARS: Module = Module {
     tags: "",
     sources: &[include_str!("../csisidecars/main.go")],
 };
+const HELM: Module = Module {
+    name: "helm",
+    go_mod: include_str!("../helm/go.mod"),
+    go_sum: include_str!("../helm/go.sum"),
+    tags: "",
+    sources: &[],
+};
 const GCS_SERVER: Module = Module {
     name: "gcsserver",
     go_mod: include_str!("../gcsserver/go.mod"),
@@ -88,6 +95,7 @@ pub(crate) enum Program {
     CsiSnapshotter,
     CsiProvisioner,
     CsiSanity,
+    Helm,
 }
 
 /// A Go module beside this crate that pins the versions of some of the programs.
@@ -141,6 +149,7 @@ impl Program {
             Program::CsiSnapshotter => "csi-snapshotter",
             Program::CsiProvisioner => "csi-provisioner",
             Program::CsiSanity => "csi-sanity",
+            Program::Helm => "helm",
         }
     }
 
@@ -165,6 +174,7 @@ impl Program {
             }
             Program::CsiProvisioner => "holdfast.dev/tests/csisidecars",
             Program::CsiSanity => "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
+            Program::Helm => "helm.sh/helm/v4/cmd/helm",
         }
     }
 
@@ -183,6 +193,7 @@ impl Program {
             | Program::CsiSnapshotter
             | Program::CsiProvisioner
             | Program::CsiSanity => &CSI_SIDECARS,
+            Program::Helm => &HELM,
         }
     }
 
@@ -204,7 +215,8 @@ impl Program {
             | Program::SnapshotController
             | Program::CsiSnapshotter
             | Program::CsiProvisioner
-            | Program::CsiSanity => None,
+            | Program::CsiSanity
+            | Program::Helm => None,
         }
     }
 }
@@ -354,6 +366,7 @@ mod tests {
             Program::CsiSnapshotter,
             Program::CsiProvisioner,
             Program::CsiSanity,
+            Program::Helm,
         ] {
             let pinned = program.module().go_mod.lines().any(|line| line.ends_with(program.package()));
             assert!(pinned, "{program:?}");

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::file_lock::FileLock;
-use crate::node;
+use crate::node::{self, network::Network};
 use crate::process::{Identity, Lifetime, Server, end_all};
 use crate::s3::{self, Settings, Speaks};
 use crate::testbed::{control_plane, install_crypto_provider};
@@ -208,7 +208,9 @@ impl Standing {
             running.control_plane.extend(server.identity());
             self.write(running)
         };
-        let plane = control_plane::start(&self.directory, Lifetime::Standing, &mut started).await?;
+        let plane =
+            control_plane::start(&self.directory, control_plane::SERVICES, Lifetime::Standing, &mut started)
+                .await?;
         drop_ended(&mut running.control_plane);
         Ok(plane.kubeconfig)
     }
@@ -233,8 +235,15 @@ impl Standing {
         let options = kube::config::KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(config, &options).await;
         let client = kube::Client::try_from(config.context("using the kubeconfig")?)?;
-        let node =
-            node::start(&self.directory, kubeconfig, &client, Lifetime::Standing, &mut started).await?;
+        let node = node::start(
+            &self.directory,
+            kubeconfig,
+            &client,
+            Network::random(),
+            Lifetime::Standing,
+            &mut started,
+        )
+        .await?;
         node.leave();
         drop_ended(&mut running.node);
         Ok(())

@@ -6,6 +6,7 @@ pub(crate) mod control_plane;
 pub(crate) mod keys;
 pub(crate) mod port;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -14,12 +15,17 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::sync::OnceCell;
 
+use crate::node::gateway::Gateway;
+use crate::node::network::Network;
 use crate::node::{self, Node};
 use crate::process::{Group, Lifetime};
 use crate::programs::{self, Program};
 pub use access::install_crypto_provider;
 pub use account::Account;
 use control_plane::ControlPlane;
+
+/// The port of Service `kubernetes`.
+const API_SERVER_OF_PODS: u16 = 443;
 
 static SHARED: OnceCell<Testbed> = OnceCell::const_new();
 static SHARED_SECOND: OnceCell<Testbed> = OnceCell::const_new();
@@ -32,6 +38,7 @@ static SHARED_WITH_NODE: OnceCell<Testbed> = OnceCell::const_new();
 pub struct Testbed {
     // In this order: the node ends before what it stands in.
     node: Option<Box<Node>>,
+    gateway: Option<Gateway>,
     plane: ControlPlane,
     group: Group,
 }
@@ -39,24 +46,48 @@ pub struct Testbed {
 impl Testbed {
     /// A new control plane, ready: namespaces get their service accounts, deleted ones go away.
     pub async fn start() -> anyhow::Result<Testbed> {
-        install_crypto_provider();
-        let group = Group::start("testbed")?;
-        let plane = control_plane::start(group.directory(), Lifetime::With(&group), &mut |_| Ok(()))
-            .await
-            .context("starting a control plane")?;
-        Ok(Testbed { node: None, plane, group })
+        Testbed::start_with_services(control_plane::SERVICES).await
     }
 
-    /// The same with a node on which pods of [`node::IMAGE`] run. Fails where [`node::missing`] names a reason.
+    async fn start_with_services(services: &str) -> anyhow::Result<Testbed> {
+        install_crypto_provider();
+        let group = Group::start("testbed")?;
+        let lifetime = Lifetime::With(&group);
+        let plane = control_plane::start(group.directory(), services, lifetime, &mut |_| Ok(()))
+            .await
+            .context("starting a control plane")?;
+        Ok(Testbed { node: None, gateway: None, plane, group })
+    }
+
+    /// The same with a node on which pods of [`node::IMAGE`] run, and from which they reach the API server. Fails where
+    /// [`node::missing`] names a reason.
     pub async fn start_with_node() -> anyhow::Result<Testbed> {
-        let mut testbed = Testbed::start().await?;
+        let network = Network::random();
+        let mut testbed = Testbed::start_with_services(&network.services()).await?;
         let client = testbed.client()?;
         let lifetime = Lifetime::With(&testbed.group);
-        let node = node::start(testbed.directory(), testbed.kubeconfig(), &client, lifetime, &mut |_| Ok(()))
+        let kubeconfig = testbed.kubeconfig();
+        let node = node::start(testbed.directory(), kubeconfig, &client, network, lifetime, &mut |_| Ok(()))
             .await
             .context("starting a node")?;
         testbed.node = Some(Box::new(node));
+        let gateway = Gateway::at(network.gateway());
+        gateway
+            .open(API_SERVER_OF_PODS, testbed.plane.access.port)
+            .context("opening the API server to pods")?;
+        testbed.gateway = Some(gateway);
         Ok(testbed)
+    }
+
+    /// Opens what listens on a port of this machine's loopback to the node's pods, and tells at which address.
+    pub fn open_to_pods(&self, port: u16) -> anyhow::Result<SocketAddr> {
+        self.gateway.as_ref().context("a testbed without a node has no pods")?.open(port, port)
+    }
+
+    /// Gives the node's pods an image, as the archive that `cargo image` writes.
+    pub fn import_image(&self, archive: &Path) -> anyhow::Result<()> {
+        let node = self.node.as_deref().context("a testbed without a node has no images")?;
+        node.import(archive).with_context(|| format!("importing {}", archive.display()))
     }
 
     /// As [`Testbed::shared`], with a node.

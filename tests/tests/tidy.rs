@@ -9,6 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("causes", &[]),
     ("clock", &[]),
     ("rights", &[]),
+    ("install", &["rights"]),
     ("store", &["causes", "clock"]),
     ("archive", &["causes", "clock"]),
     ("cluster", &["causes", "clock"]),

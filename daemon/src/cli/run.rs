@@ -137,7 +137,7 @@ pub struct Args {
     #[arg(long, alias = "pod-volume-operation-timeout", alias = "restic-timeout", default_value = "4h")]
     fs_backup_timeout: GoDuration,
     /// The image of the init container that holds restored pods back until their files are there; it has holdfast in it.
-    /// Without this, that of the Deployment velero in Holdfast's namespace.
+    /// Without this, that of the Deployment velero or holdfast in Holdfast's namespace.
     #[arg(long, value_name = "IMAGE")]
     restore_helper_image: Option<String>,
     /// Features of Velero's to turn on, by their names: with EnableAPIGroupVersions a backup holds every version that the API

@@ -63,7 +63,8 @@ pub fn manifests(grant: &Grant) -> Result<Vec<Value>, serde_json::Error> {
     Ok(objects)
 }
 
-fn rules(role: Role, reach: Reach) -> Vec<PolicyRule> {
+/// What a role may do in one place.
+pub fn rules(role: Role, reach: Reach) -> Vec<PolicyRule> {
     let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     ALL.iter()
         .filter(|right| right.role == role && right.reach == reach)

@@ -1,13 +1,15 @@
-//! The testbed on the command line: `cargo testbed up`, `down`, `env`, `bench`, and `cargo demo`.
+//! The testbed on the command line: `cargo testbed up`, `down`, `env`, `bench`, `cargo demo` and `cargo image`.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_tests::standing::{self, Extra};
-use holdfast_tests::{bench, demo};
+use holdfast_tests::{bench, demo, image};
 
 /// A Kubernetes control plane on this machine, for trying things out.
 #[derive(Parser)]
@@ -46,11 +48,26 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Make the image of Holdfast as a tar, for `ctr images import` and `docker load`.
+    Image(Image),
     /// Measure backups and restores beside what the API server gives a bare client, and policies beside parsing YAML.
     Bench(Bench),
     /// One step of `bench files`, in a process of its own.
     #[command(hide = true)]
     BenchFilesStep { folder: PathBuf, step: String },
+}
+
+#[derive(Args)]
+struct Image {
+    /// The tar.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// The program to put in; without it that of this checkout, built for release.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// What the image is called.
+    #[arg(long, value_name = "NAME:TAG", default_value = concat!("holdfast.dev/holdfast:", env!("CARGO_PKG_VERSION")))]
+    name: String,
 }
 
 #[derive(Args)]
@@ -122,6 +139,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Demo => return demo::run().await,
         Command::Env { at } => standing::exports(&at.directory).await?.lines(),
+        Command::Image(image) => make(image)?,
         Command::Bench(bench) => measure(bench).await?,
         Command::BenchFilesStep { folder, step } => {
             bench::files::one_step(folder, &step).await?;
@@ -130,6 +148,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     };
     std::io::stdout().write_all(lines.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn make(Image { output, program, name }: Image) -> anyhow::Result<String> {
+    let program = program.map_or_else(image::release, Ok)?;
+    let file = File::create(&output).with_context(|| format!("creating {}", output.display()))?;
+    let parts = image::Parts { program: &program, name: &name, version: env!("CARGO_PKG_VERSION") };
+    image::write(&parts, BufWriter::new(file))?;
+    Ok(format!("{name} is in {}\n", output.display()))
 }
 
 async fn measure(bench: Bench) -> anyhow::Result<String> {

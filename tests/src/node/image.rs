@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use super::IMAGE;
+use crate::image::architecture;
 
 /// What Velero's image has under this name, in a few lines: waits until all volumes of a restored pod are complete.
 const RESTORE_HELPER: &[u8] = b"#!/bin/sh
@@ -85,13 +86,4 @@ fn header(size: u64, mode: u32) -> Header {
 
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// In the words of Go.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::json;
 
+use super::network::Network;
 use super::{IMAGE, NETWORK_PLUGINS};
 
 /// What decides the files.
@@ -15,8 +16,7 @@ pub(super) struct Settings {
     pub(super) shim: PathBuf,
     /// Below this cgroup, in every hierarchy, is everything of the node.
     pub(super) cgroup: String,
-    /// Which 256 addresses of 198.18.0.0/15 (set aside for tests of networks) the pods get.
-    pub(super) subnet: u16,
+    pub(super) network: Network,
 }
 
 impl Settings {
@@ -127,7 +127,6 @@ impl Settings {
 
     /// Each pod has a pair of interfaces and a route. They go away with the pod; there is no bridge to be removed.
     fn network(&self) -> String {
-        let (second, third) = (18 + self.subnet / 256, self.subnet % 256);
         let network = json!({
             "cniVersion": "0.4.0",
             "name": "pods",
@@ -135,7 +134,12 @@ impl Settings {
                 "type": "ptp",
                 "ipam": {
                     "type": "host-local",
-                    "ranges": [[{"subnet": format!("198.{second}.{third}.0/24")}]],
+                    "ranges": [[{
+                        "subnet": self.network.all(),
+                        "rangeStart": self.network.first_of_pods(),
+                        "gateway": self.network.gateway(),
+                    }]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
                     "dataDir": self.within("addresses"),
                 },
             }],
@@ -148,26 +152,16 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn settings(subnet: u16) -> Settings {
-        Settings {
+    #[test]
+    fn paths_are_quoted_as_the_settings_file_wants_it() {
+        let settings = Settings {
             directory: "/tmp/a \"quoted\" place".into(),
             kubeconfig: "/tmp/kubeconfig".into(),
             shim: "/programs/containerd-shim-runc-v2".into(),
             cgroup: "holdfast-abc".into(),
-            subnet,
-        }
-    }
-
-    #[test]
-    fn every_node_has_addresses_of_the_range_for_tests() {
-        for (subnet, expected) in [(0, "198.18.0.0/24"), (255, "198.18.255.0/24"), (511, "198.19.255.0/24")] {
-            assert!(settings(subnet).network().contains(expected), "{subnet}");
-        }
-    }
-
-    #[test]
-    fn paths_are_quoted_as_the_settings_file_wants_it() {
-        let text = settings(0).containerd();
+            network: Network::random(),
+        };
+        let text = settings.containerd();
         assert!(text.contains(r#"root = "/tmp/a \"quoted\" place/containerd""#), "{text}");
     }
 }

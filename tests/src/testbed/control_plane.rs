@@ -28,6 +28,8 @@ const API_SERVER: usize = 1;
 /// Where everything lies in a control plane's directory.
 pub(crate) struct Layout {
     directory: PathBuf,
+    /// The addresses of Services.
+    services: String,
 }
 
 pub(crate) struct ControlPlane {
@@ -40,14 +42,18 @@ pub(crate) struct ControlPlane {
     pub(crate) api_server_arguments: Vec<String>,
 }
 
+/// The addresses of Services where no pod runs that could ask for one.
+pub(crate) const SERVICES: &str = "10.0.0.0/16";
+
 /// Starts on what the directory holds: an etcd with data is taken up again. `started` hears of each server at
 /// once, so that it can be ended even when a later one fails.
 pub(crate) async fn start(
     directory: &Path,
+    services: &str,
     lifetime: Lifetime<'_>,
     started: &mut (dyn FnMut(&Server) -> anyhow::Result<()> + Send),
 ) -> anyhow::Result<ControlPlane> {
-    let layout = Layout { directory: directory.to_owned() };
+    let layout = Layout { directory: directory.to_owned(), services: services.to_owned() };
     for folder in [layout.keys(), layout.etcd(), layout.logs()] {
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     }
@@ -258,7 +264,7 @@ impl Layout {
                 format!("--service-account-key-file={}", self.verifying_key().display()),
                 format!("--service-account-signing-key-file={}", self.signing_key().display()),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-                "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
+                format!("--service-cluster-ip-range={}", self.services),
                 format!("--token-auth-file={}", self.tokens().display()),
                 "--authorization-mode=RBAC".to_owned(),
                 "--allow-privileged=true".to_owned(),

@@ -5,8 +5,10 @@
 
 mod backup_hooks;
 mod csi;
+mod docs;
 mod forward;
 mod home;
+mod installed;
 mod interrupted;
 mod local_volumes;
 mod pod_volumes;
@@ -68,6 +70,11 @@ fn main() -> ExitCode {
         pod_volumes::what_a_pod_wrote_is_read_by_a_restored_pod_in_the_same_and_in_another_namespace,
         csi::what_a_pod_wrote_is_read_from_a_snapshot_in_the_same_and_in_another_namespace,
         csi::the_driver_passes_the_checks_of_csi,
+        installed::the_image_runs_and_has_nothing_else_to_run,
+        installed::the_agents_of_a_chart_move_the_files_of_volumes,
+        installed::a_chart_is_installed_backs_up_restores_is_upgraded_in_a_backup_and_uninstalled,
+        docs::the_install_guide_works_word_for_word,
+        docs::the_guide_to_disaster_recovery_brings_a_lost_cluster_back,
         interrupted::a_daemon_killed_in_a_backup_hook_takes_the_backup_up_again,
         interrupted::a_daemon_killed_in_a_restore_hook_runs_the_hooks_of_its_pods_again,
     ];

@@ -134,7 +134,11 @@ async fn place(pods: &Api<Pod>, name: &str) {
     });
     let placed: kube::Result<Status> =
         pods.create_subresource("binding", name, &PostParams::default(), &binding).await;
-    placed.unwrap();
+    match placed {
+        // Gone or placed meanwhile.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+        outcome => drop(outcome.unwrap()),
+    }
 }
 
 /// A claim that several pods may mount, bound to a folder of the node.

@@ -3,6 +3,7 @@
 mod config_maps;
 mod directories;
 mod events;
+mod health;
 mod import;
 mod leave;
 mod modes;

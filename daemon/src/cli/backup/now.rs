@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
-use chrono::{DateTime, Utc};
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, TimeDelta, Utc};
 use holdfast_policy::annotations::{POLICY, SCHEDULED_AT};
 use holdfast_policy::velero::{self, Backup, Schedule};
 use kube::{Api, ResourceExt as _};
@@ -36,8 +36,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let made = cluster.with_client(async |client| {
         let schedules: Vec<Schedule> = all(&client, &namespace).await?;
         let schedule = choose(&schedules, &policy, schedule.as_deref())?;
-        let backup = backup(schedule, name.as_deref(), clock::system()());
         let backups: Api<Backup> = Api::namespaced(client, &namespace);
+        let now = free_instant(&backups, &schedule.name_any(), clock::system()()).await?;
+        let backup = backup(schedule, name.as_deref(), now);
         afterwards.make(&backups, &backup).await
     });
     afterwards.tell(made)
@@ -66,6 +67,26 @@ fn choose<'a>(schedules: &'a [Schedule], policy: &str, asked: Option<&str>) -> a
             bail!("policy {policy} has several schedules: choose with --schedule one of {}", names.join(", "))
         }
     }
+}
+
+/// The first second from now on whose name no backup has: the schedule itself may have run in this one.
+async fn free_instant(
+    backups: &Api<Backup>,
+    schedule: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<DateTime<Utc>> {
+    const SECONDS: i64 = 60;
+    for second in 0..SECONDS {
+        let instant = now + TimeDelta::seconds(second);
+        let name = template::backup_name(schedule, instant);
+        let taken = backups.get_opt(&name).await.with_context(|| format!("cannot look for backup {name}"))?;
+        if taken.is_none() {
+            return Ok(instant);
+        }
+    }
+    bail!(
+        "schedule {schedule} has a backup for every second of the next minute: choose with --name another name"
+    )
 }
 
 /// As the schedule makes it, but for the instant: no run of the schedule is taken for done.

@@ -138,18 +138,21 @@ pub(crate) async fn wait_container(
     })
 }
 
-/// The image of the Deployment `velero`, which has the helper in it, too.
+/// The image of the Deployment `velero`, or of `holdfast`: the helper is in it, too.
 pub(crate) async fn server_image(cluster: &Cluster, home: &str) -> Result<Option<String>, Error> {
-    let path = format!("/apis/apps/v1/namespaces/{home}/deployments/velero");
-    let json = match cluster.read(&path).await {
-        Ok(json) => json,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let deployment: serde_json::Value =
-        serde_json::from_slice(&json).map_err(|source| Error::Malformed { path, source })?;
-    let image = deployment.pointer("/spec/template/spec/containers/0/image");
-    Ok(image.and_then(serde_json::Value::as_str).map(str::to_owned))
+    for name in ["velero", "holdfast"] {
+        let path = format!("/apis/apps/v1/namespaces/{home}/deployments/{name}");
+        let json = match cluster.read(&path).await {
+            Ok(json) => json,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error),
+        };
+        let deployment: serde_json::Value =
+            serde_json::from_slice(&json).map_err(|source| Error::Malformed { path, source })?;
+        let image = deployment.pointer("/spec/template/spec/containers/0/image");
+        return Ok(image.and_then(serde_json::Value::as_str).map(str::to_owned));
+    }
+    Ok(None)
 }
 
 async fn plugin_config(cluster: &Cluster, home: &str, action: &str) -> Result<PluginConfig, Error> {
