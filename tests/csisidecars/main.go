@@ -1,5 +1,6 @@
-// A provisioner of volumes for the tests' CSI driver: the library that external-provisioner is built on, and what it
-// says to a driver. external-provisioner itself is not to be had as a Go module.
+// What stands beside the tests' CSI driver, and is not to be had as a Go module. In the place of external-provisioner: the
+// library that it is built on, and what it says to a driver. In the place of node-driver-registrar, where there is a kubelet:
+// the kubelet's own protocol.
 package main
 
 import (
@@ -43,6 +44,7 @@ func main() {
 func run() error {
 	kubeconfig := flag.String("kubeconfig", "", "how to reach the cluster")
 	address := flag.String("csi-address", "", "the driver's socket")
+	registry := flag.String("kubelet-registry", "", "the folder in which a kubelet looks for plug-ins, if there is one")
 	flag.Parse()
 	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
 	if err != nil {
@@ -66,6 +68,13 @@ func run() error {
 	info, err := csi.NewIdentityClient(connection).GetPluginInfo(ctx, &csi.GetPluginInfoRequest{}, grpc.WaitForReady(true))
 	if err != nil {
 		return fmt.Errorf("asking the driver for its name: %w", err)
+	}
+	if *registry != "" {
+		stopServing, err := register(*registry, info.GetName(), *address)
+		if err != nil {
+			return err
+		}
+		defer stopServing()
 	}
 	volumes := &provisioner{driver: info.GetName(), controller: csi.NewControllerClient(connection), snapshots: snapshotClient}
 	controller.NewProvisionController(ctx, client, info.GetName(), volumes, controller.LeaderElection(false)).Run(ctx)

@@ -3,10 +3,9 @@
 //! [`CsiDriver`] keeps volumes and snapshots as folders: a snapshot is a copy, and so is a volume made from one. It runs in
 //! this process on a thread of its own, so that a test that blocks does not stop it, and several clusters may use it at
 //! once. [`CsiDriver::join`] puts it into a cluster: the custom resources of snapshots, snapshot-controller, csi-snapshotter,
-//! a provisioner, and the kubelet's registration where there is a node.
+//! a provisioner, and what registers it with the kubelet where there is a node.
 
 mod grpc;
-mod kubelet;
 mod messages;
 mod services;
 mod sidecars;

@@ -54,7 +54,7 @@ const CSI_SIDECARS: Module = Module {
     go_mod: include_str!("../csisidecars/go.mod"),
     go_sum: include_str!("../csisidecars/go.sum"),
     tags: "",
-    sources: &[include_str!("../csisidecars/main.go")],
+    sources: &[include_str!("../csisidecars/main.go"), include_str!("../csisidecars/registrar.go")],
 };
 const HELM: Module = Module {
     name: "helm",

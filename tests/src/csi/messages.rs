@@ -239,24 +239,3 @@ pub(super) struct NodeInfo {
     #[prost(string, tag = "1")]
     pub(super) node_id: String,
 }
-
-/// Of the kubelet's registration of plug-ins (k8s.io/kubelet, pluginregistration/v1).
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Registered {
-    #[prost(string, tag = "1")]
-    pub(super) kind: String,
-    #[prost(string, tag = "2")]
-    pub(super) name: String,
-    #[prost(string, tag = "3")]
-    pub(super) endpoint: String,
-    #[prost(string, repeated, tag = "4")]
-    pub(super) supported_versions: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct RegistrationStatus {
-    #[prost(bool, tag = "1")]
-    pub(super) plugin_registered: bool,
-    #[prost(string, tag = "2")]
-    pub(super) error: String,
-}

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-use super::{CsiDriver, NAME, kubelet};
+use super::{CsiDriver, NAME};
 use crate::process::{Group, Launch, Lifetime, Server};
 use crate::programs::{self, Program};
 use crate::testbed::Testbed;
@@ -67,12 +67,18 @@ pub(super) async fn join(driver: &CsiDriver, testbed: &Testbed) -> anyhow::Resul
     let mut servers = Vec::new();
     let kubeconfig = format!("--kubeconfig={}", testbed.kubeconfig().display());
     let address = format!("--csi-address={}", socket.display());
+    let mut provisioner = vec![kubeconfig.clone(), address.clone()];
+    if let Some((pods, _)) = &node {
+        let registry = pods.parent().context("the kubelet's folder")?.join("plugins_registry");
+        std::fs::create_dir_all(&registry).with_context(|| format!("creating {}", registry.display()))?;
+        provisioner.push(format!("--kubelet-registry={}", registry.display()));
+    }
     let quick =
         || vec![kubeconfig.clone(), "--kube-api-qps=200".to_owned(), "--kube-api-burst=200".to_owned()];
     for (program, name, arguments) in [
         (Program::SnapshotController, "snapshot-controller", quick()),
         (Program::CsiSnapshotter, "csi-snapshotter", [quick(), vec![address.clone()]].concat()),
-        (Program::CsiProvisioner, "csi-provisioner", vec![kubeconfig.clone(), address.clone()]),
+        (Program::CsiProvisioner, "csi-provisioner", provisioner),
     ] {
         let program = programs::locate(program).await?;
         let launch = Launch {
@@ -86,9 +92,7 @@ pub(super) async fn join(driver: &CsiDriver, testbed: &Testbed) -> anyhow::Resul
     }
     let class = waiting::until("snapshots to be served", PATIENCE, async || snapshot_class(&client).await);
     class.await?;
-    if let Some((pods, _)) = node {
-        let folder = pods.parent().context("the kubelet's folder")?;
-        kubelet::register(driver, folder, socket)?;
+    if node.is_some() {
         let registered = async || is_registered(&client).await;
         waiting::until("the kubelet to register the driver", PATIENCE, registered).await?;
     }
