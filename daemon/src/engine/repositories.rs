@@ -196,12 +196,10 @@ pub(in crate::engine) async fn password(client: &Client, namespace: &str) -> Res
     let (password, made) = secret::ensure_password(client, namespace).await?;
     match made {
         Made::Before => {}
-        Made::Now => tracing::warn!(
-            secret = secret::NAME,
-            namespace,
-            "made a password for volume data: without a copy of it, kept outside of this cluster, the data is lost \
-             with the cluster; `holdfast keys export` prints it"
-        ),
+        Made::Now => {
+            tracing::warn!(secret = secret::NAME, namespace, "{}", secret::KEEP_A_COPY);
+            secret::tell_made(client, namespace).await;
+        }
     }
     Ok(password)
 }

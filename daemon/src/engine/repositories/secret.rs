@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -15,6 +16,9 @@ use crate::repository::Password;
 
 pub const NAME: &str = "velero-repo-credentials";
 pub const KEY: &str = "repository-password";
+/// What a person is told when one was made.
+pub(super) const KEEP_A_COPY: &str = "made a password for volume data: without a copy of it, kept outside of this cluster, the data is lost with the \
+     cluster; `holdfast keys export` prints it";
 /// 256 bits.
 const RANDOM_BYTES: usize = 32;
 
@@ -67,6 +71,28 @@ pub async fn ensure_password(client: &Client, namespace: &str) -> Result<(Passwo
             Ok((open(&read(&secrets).await?.ok_or(SecretError::Missing)?)?, Made::Before))
         }
         Err(source) => Err(SecretError::Create { source: Box::new(source) }),
+    }
+}
+
+/// An event on the Secret. Nothing depends on it: one that can't be written is logged.
+pub(super) async fn tell_made(client: &Client, namespace: &str) {
+    let secret = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Secret".to_owned()),
+        name: Some(NAME.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        ..ObjectReference::default()
+    };
+    let event = Event {
+        type_: EventType::Warning,
+        reason: "PasswordMade".to_owned(),
+        note: Some(KEEP_A_COPY.to_owned()),
+        action: "KeepACopy".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = Recorder::new(client.clone(), "holdfast".into()).publish(&event, &secret).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(secret = NAME, error, "could not write an event");
     }
 }
 
