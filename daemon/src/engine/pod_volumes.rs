@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use holdfast_policy::duration::GoDuration;
+use holdfast_policy::velero::labels::POD_VOLUME_TIMEOUT;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 
 use super::node_agents::DataPath;
@@ -27,6 +30,19 @@ pub struct PodVolumes {
 }
 
 impl PodVolumes {
+    /// How long the transfers of a run may take: as its annotation says, or as usual. With it, what is wrong with the
+    /// annotation.
+    pub(crate) fn timeout_of(&self, run: &ObjectMeta) -> (Duration, Option<String>) {
+        let text = run.annotations.as_ref().and_then(|annotations| annotations.get(POD_VOLUME_TIMEOUT));
+        match text.map(|text| text.parse::<GoDuration>()) {
+            None => (self.timeout, None),
+            Some(Ok(timeout)) => (timeout.as_std().unwrap_or(self.timeout), None),
+            Some(Err(problem)) => {
+                (self.timeout, Some(format!("annotation {POD_VOLUME_TIMEOUT} is not a duration: {problem}")))
+            }
+        }
+    }
+
     /// As without any flags.
     pub fn usual(client: &Client, namespace: &str, clock: &Clock) -> Self {
         Self {

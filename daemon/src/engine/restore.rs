@@ -27,8 +27,10 @@ mod pod_volumes;
 mod policy;
 mod preview;
 mod priorities;
+mod provisioned;
 mod records;
 mod reset;
+mod restored_volumes;
 mod run;
 mod selection;
 mod settings;
@@ -164,7 +166,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     } else {
         run.carry_out().await.map_err(Error::Discover)?;
         run.wait_for_files().await;
-        run.wait_for_hooks().await;
+        tokio::join!(run.finish_volumes(), run.wait_for_hooks());
     }
     if run.cancel.is_cancelled() {
         return Err(Error::Cancelled);
@@ -275,6 +277,9 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
             facts::server_image(&cluster, &home).await.map_err(Error::Configuration)?,
         ),
     };
+    if let Some(problem) = pod_volumes.timeout_of(&restore.metadata).1 {
+        log.warning(Place::Velero, problem);
+    }
     let files = pod_volumes::Files::new(pod_volumes::Setting {
         configuration: wait_container,
         server_image,

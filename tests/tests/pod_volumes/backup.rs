@@ -9,21 +9,16 @@ use holdfast_policy::velero::{
     UploaderType,
 };
 use holdfast_tests::{command, restic, waiting};
-use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::core::v1::Event;
+use kube::{Api, ResourceExt};
 use pretty_assertions::assert_eq;
-use serde_json::json;
 
-use crate::cluster::{Cluster, PATIENCE, backup_of, opted_in};
+use crate::cluster::{Cluster, PATIENCE, Shop, backup_of, opted_in};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_files_of_a_volume_that_opted_in_are_in_the_repository_and_told_everywhere() -> anyhow::Result<()>
 {
-    let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&[]).await?;
-    let _agent = cluster.agent().await?;
-    let shop = cluster.testbed.namespace("shop").await?;
-    let volume = cluster.pod(&shop, "db", opted_in()).await?;
+    let Shop { cluster, daemon: _daemon, agent: _agent, namespace: shop, volume } = Shop::open(&[]).await?;
     fs::write(volume.join("table"), "rows")?;
     let backup = cluster.back_up("one", &shop).await?;
     assert_eq!(backup.status_phase(), BackupPhase::Completed, "{:?}", backup.status);
@@ -57,11 +52,7 @@ async fn the_files_of_a_volume_that_opted_in_are_in_the_repository_and_told_ever
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_password_is_made_once_and_exported_and_one_that_is_there_is_used() -> anyhow::Result<()> {
-    let cluster = Cluster::new().await?;
-    let daemon = cluster.daemon(&[]).await?;
-    let _agent = cluster.agent().await?;
-    let shop = cluster.testbed.namespace("shop").await?;
-    cluster.pod(&shop, "db", opted_in()).await?;
+    let Shop { cluster, daemon, agent: _agent, namespace: shop, volume: _ } = Shop::open(&[]).await?;
     let export = async || {
         let kubeconfig = format!("--kubeconfig={}", cluster.testbed.kubeconfig().display());
         command::holdfast(["keys", "export", "--namespace", &cluster.home, &kubeconfig]).await
@@ -69,6 +60,14 @@ async fn the_password_is_made_once_and_exported_and_one_that_is_there_is_used() 
     assert_ne!(export().await?.code, 0);
     cluster.back_up("one", &shop).await?;
     waiting::logged(&daemon, PATIENCE, &["made a password for volume data"]).await?;
+    let events: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.home);
+    let told = async || {
+        let found = events.list(&Default::default()).await?.items;
+        Ok(found.into_iter().find(|event| event.reason.as_deref() == Some("PasswordMade")))
+    };
+    let told = waiting::until("an event on the password", PATIENCE, told).await?;
+    assert_eq!(told.involved_object.name.as_deref(), Some(secret::NAME));
+    assert!(told.message.is_some_and(|note| note.contains("holdfast keys export")));
     let exported = export().await?;
     assert_eq!(exported.code, 0, "{}", exported.errors);
     let password = Password::new(&exported.output).expect("a password");
@@ -130,11 +129,7 @@ async fn files_that_cannot_be_read_fail_their_volume_only() -> anyhow::Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_that_a_killed_agent_left_in_progress_is_done_by_the_next() -> anyhow::Result<()> {
-    let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&[]).await?;
-    let agent = cluster.agent().await?;
-    let shop = cluster.testbed.namespace("shop").await?;
-    let volume = cluster.pod(&shop, "db", opted_in()).await?;
+    let Shop { cluster, daemon: _daemon, agent, namespace: shop, volume } = Shop::open(&[]).await?;
     // Reading it waits until somebody writes.
     let pipe = std::process::Command::new("sh")
         .args(["-c", "for i in $(seq 300); do head -c 1000000 /dev/urandom > \"$0/f$i\"; done"])
@@ -167,22 +162,11 @@ async fn a_transfer_that_a_killed_agent_left_in_progress_is_done_by_the_next() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_whose_time_is_over_gives_its_transfers_up() -> anyhow::Result<()> {
-    let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&[]).await?;
-    let agent = cluster.agent().await?;
-    let shop = cluster.testbed.namespace("shop").await?;
-    cluster.pod(&shop, "db", opted_in()).await?;
+    let Shop { cluster, daemon: _daemon, agent, namespace: shop, volume: _ } = Shop::open(&[]).await?;
     let mut backup = Backup::new("one", backup_of(&shop));
     backup.annotations_mut().insert("velero.io/pod-volume-timeout".to_owned(), "1ms".to_owned());
     // An agent that is there, as far as anybody knows, and does nothing.
-    let lease = cluster.runs.api::<k8s_openapi::api::coordination::v1::Lease>();
-    let name = lease.list(&Default::default()).await?.items.into_iter().map(|lease| lease.name_any());
-    let name =
-        name.into_iter().find(|name| name.starts_with("holdfast-node-agent")).expect("the agent's lease");
-    agent.kill()?;
-    let now = k8s_openapi::jiff::Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_secs(3600);
-    let held = json!({"spec": {"holderIdentity": "nobody", "renewTime": format!("{now:.6}")}});
-    lease.patch(&name, &PatchParams::default(), &Patch::Merge(held)).await?;
+    cluster.put_to_sleep(agent).await?;
     cluster.runs.create(&backup).await?;
     let transfers = cluster.runs.api::<PodVolumeBackup>();
     let given_up = async || {
@@ -194,8 +178,8 @@ async fn a_backup_whose_time_is_over_gives_its_transfers_up() -> anyhow::Result<
         given_up.status.message.as_deref(),
         Some("timed out waiting for all PodVolumeBackups to complete")
     );
-    // The next agent of the node ends it; it has to wait for the lease of the one that does nothing.
-    lease.delete(&name, &Default::default()).await?;
+    // The next agent of the node ends it.
+    cluster.forget_agent().await?;
     let _agent = cluster.agent().await?;
     let ended = |backup: &Backup| backup.status_phase() == BackupPhase::PartiallyFailed;
     let backup = cluster.runs.ended("one", PATIENCE, ended).await?;

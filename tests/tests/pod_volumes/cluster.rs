@@ -6,8 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use holdfast_policy::velero::{Backup, BackupSpec, PodVolumeBackup, labels};
 use holdfast_tests::{Daemon, DaemonOptions, NodeAgent, NodeAgentOptions, Runs, Testbed, waiting};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -25,6 +27,28 @@ pub(crate) struct Cluster {
     pub(crate) home: String,
     pub(crate) runs: Runs,
     folder: TempDir,
+}
+
+/// A daemon, an agent, and a pod `db` whose volume is to be read. They end with the value.
+pub(crate) struct Shop {
+    pub(crate) cluster: Cluster,
+    pub(crate) daemon: Daemon,
+    pub(crate) agent: NodeAgent,
+    /// The pod's namespace, and its volume's folder.
+    pub(crate) namespace: String,
+    pub(crate) volume: PathBuf,
+}
+
+impl Shop {
+    /// With these arguments of the daemon beside the usual ones.
+    pub(crate) async fn open(arguments: &[&str]) -> anyhow::Result<Shop> {
+        let cluster = Cluster::new().await?;
+        let daemon = cluster.daemon(arguments).await?;
+        let agent = cluster.agent().await?;
+        let namespace = cluster.testbed.namespace("shop").await?;
+        let volume = cluster.pod(&namespace, "db", opted_in()).await?;
+        Ok(Shop { cluster, daemon, agent, namespace, volume })
+    }
 }
 
 impl Cluster {
@@ -59,6 +83,30 @@ impl Cluster {
         NodeAgent::start(self.testbed, options).await
     }
 
+    /// Ends the agent, and has it look alive.
+    pub(crate) async fn put_to_sleep(&self, agent: NodeAgent) -> anyhow::Result<()> {
+        agent.kill()?;
+        let lease = self.agents_lease().await?;
+        let later = k8s_openapi::jiff::Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_secs(3600);
+        let held = json!({"spec": {"holderIdentity": "nobody", "renewTime": format!("{later:.6}")}});
+        let leases = self.runs.api::<Lease>();
+        leases.patch(&lease, &PatchParams::default(), &Patch::Merge(held)).await?;
+        Ok(())
+    }
+
+    /// The next agent needs not wait for one that was put to sleep.
+    pub(crate) async fn forget_agent(&self) -> anyhow::Result<()> {
+        let lease = self.agents_lease().await?;
+        self.runs.api::<Lease>().delete(&lease, &Default::default()).await?;
+        Ok(())
+    }
+
+    async fn agents_lease(&self) -> anyhow::Result<String> {
+        let leases = self.runs.api::<Lease>().list(&Default::default()).await?.items;
+        let mut names = leases.into_iter().map(|lease| lease.name_any());
+        names.find(|name| name.starts_with("holdfast-node-agent")).context("the agent's lease")
+    }
+
     /// A node that no other test has: the lease of its agent is in a namespace of its own anyway.
     pub(crate) fn node(&self) -> &str {
         &self.home
@@ -75,6 +123,19 @@ impl Cluster {
         name: &str,
         annotations: Value,
     ) -> anyhow::Result<PathBuf> {
+        let pod = self.pod_with(namespace, name, annotations, json!({"emptyDir": {}})).await?;
+        self.volume(&pod)
+    }
+
+    /// The same with a volume of another kind.
+    pub(crate) async fn pod_with(
+        &self,
+        namespace: &str,
+        name: &str,
+        annotations: Value,
+        mut volume: Value,
+    ) -> anyhow::Result<Pod> {
+        volume["name"] = json!("data");
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let pod = json!({
             "metadata": {"name": name, "annotations": annotations},
@@ -82,7 +143,7 @@ impl Cluster {
                 "nodeName": self.node(),
                 "automountServiceAccountToken": false,
                 "tolerations": [{"operator": "Exists"}],
-                "volumes": [{"name": "data", "emptyDir": {}}],
+                "volumes": [volume],
                 "containers": [{
                     "name": "main", "image": "none", "volumeMounts": [{"name": "data", "mountPath": "/data"}],
                 }],
@@ -91,13 +152,17 @@ impl Cluster {
         let pod = pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
         let running = json!({"status": {"phase": "Running"}});
         pods.patch_status(name, &PatchParams::default(), &Patch::Merge(running)).await?;
-        self.volume(&pod)
+        Ok(pod)
     }
 
     /// The folder that the kubelet would have for the volume `data` of the pod.
     pub(crate) fn volume(&self, pod: &Pod) -> anyhow::Result<PathBuf> {
-        let uid = pod.uid().unwrap_or_default();
-        let folder = self.folder.path().join("pods").join(uid).join("volumes/kubernetes.io~empty-dir/data");
+        self.volume_of_kind(pod, "empty-dir", "data")
+    }
+
+    pub(crate) fn volume_of_kind(&self, pod: &Pod, kind: &str, name: &str) -> anyhow::Result<PathBuf> {
+        let volumes = self.folder.path().join("pods").join(pod.uid().unwrap_or_default()).join("volumes");
+        let folder = volumes.join(format!("kubernetes.io~{kind}")).join(name);
         fs::create_dir_all(&folder)?;
         Ok(folder)
     }

@@ -9,7 +9,7 @@ use holdfast_policy::velero::{
 use holdfast_tests::waiting;
 use pretty_assertions::assert_eq;
 
-use crate::cluster::{Cluster, PATIENCE, opted_in};
+use crate::cluster::{Cluster, PATIENCE, Shop};
 use crate::place::files_below;
 
 async fn ask_for_deletion(cluster: &Cluster, backup: &str) -> anyhow::Result<()> {
@@ -19,11 +19,7 @@ async fn ask_for_deletion(cluster: &Cluster, backup: &str) -> anyhow::Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_backup_takes_all_data_of_the_repository_with_it() -> anyhow::Result<()> {
-    let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&[]).await?;
-    let _agent = cluster.agent().await?;
-    let shop = cluster.testbed.namespace("shop").await?;
-    let volume = cluster.pod(&shop, "db", opted_in()).await?;
+    let Shop { cluster, daemon: _daemon, agent: _agent, namespace: shop, volume } = Shop::open(&[]).await?;
     let repository = cluster.bucket().join("restic").join(&shop);
     let left = |folder: &str| files_below(&repository.join(folder)).len();
     for name in ["one", "two"] {
@@ -52,11 +48,7 @@ async fn the_last_backup_takes_all_data_of_the_repository_with_it() -> anyhow::R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_is_not_of_the_backup_is_not_deleted_with_it() -> anyhow::Result<()> {
-    let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&[]).await?;
-    let _agent = cluster.agent().await?;
-    let shop = cluster.testbed.namespace("shop").await?;
-    let volume = cluster.pod(&shop, "db", opted_in()).await?;
+    let Shop { cluster, daemon: _daemon, agent: _agent, namespace: shop, volume } = Shop::open(&[]).await?;
     fs::write(volume.join("table"), "rows")?;
     let mut snapshots = Vec::new();
     for name in ["one", "two"] {

@@ -6,3 +6,4 @@ mod deletion;
 mod place;
 mod repository;
 mod restore;
+mod velero_agent;

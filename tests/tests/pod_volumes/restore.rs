@@ -6,12 +6,13 @@ use holdfast_policy::velero::{
     BackupPhase, DataPathPhase, PodVolumeRestore, Restore, RestorePhase, RestoreSpec, UploaderType, labels,
 };
 use holdfast_tests::{command, waiting};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use pretty_assertions::assert_eq;
 use serde_json::json;
 
-use crate::cluster::{Cluster, PATIENCE, files, opted_in};
+use crate::cluster::{PATIENCE, Shop, backup_of, files, opted_in};
 
 const IMAGE: &str = "registry.example/holdfast:1";
 
@@ -25,11 +26,8 @@ fn restore_of(backup: &str, from: &str, to: &str) -> RestoreSpec {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_come_back_into_another_namespace_before_the_pod_goes_on() -> anyhow::Result<()> {
-    let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&["--restore-helper-image", IMAGE]).await?;
-    let _agent = cluster.agent().await?;
-    let shop = cluster.testbed.namespace("shop").await?;
-    let volume = cluster.pod(&shop, "db", opted_in()).await?;
+    let Shop { cluster, daemon: _daemon, agent: _agent, namespace: shop, volume } =
+        Shop::open(&["--restore-helper-image", IMAGE]).await?;
     fs::create_dir(volume.join("wal"))?;
     fs::write(volume.join("table"), "rows")?;
     fs::write(volume.join("wal/0001"), "changes")?;
@@ -75,11 +73,8 @@ async fn files_come_back_into_another_namespace_before_the_pod_goes_on() -> anyh
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_that_cannot_be_restored_makes_the_restore_partially_failed() -> anyhow::Result<()> {
-    let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&["--restore-helper-image", IMAGE]).await?;
-    let _agent = cluster.agent().await?;
-    let shop = cluster.testbed.namespace("shop").await?;
-    let volume = cluster.pod(&shop, "db", opted_in()).await?;
+    let Shop { cluster, daemon: _daemon, agent: _agent, namespace: shop, volume } =
+        Shop::open(&["--restore-helper-image", IMAGE]).await?;
     fs::write(volume.join("table"), "rows")?;
     cluster.back_up("one", &shop).await?;
     let packs = cluster.bucket().join("restic").join(&shop).join("data");
@@ -102,11 +97,8 @@ async fn a_volume_that_cannot_be_restored_makes_the_restore_partially_failed() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_without_an_agent_or_an_image_says_so() -> anyhow::Result<()> {
-    let cluster = Cluster::new().await?;
-    let daemon = cluster.daemon(&["--restore-helper-image", IMAGE]).await?;
-    let agent = cluster.agent().await?;
-    let shop = cluster.testbed.namespace("shop").await?;
-    cluster.pod(&shop, "db", opted_in()).await?;
+    let Shop { cluster, daemon, agent, namespace: shop, volume: _ } =
+        Shop::open(&["--restore-helper-image", IMAGE]).await?;
     cluster.back_up("one", &shop).await?;
     agent.kill()?;
     let leases = cluster.runs.api::<k8s_openapi::api::coordination::v1::Lease>();
@@ -142,11 +134,8 @@ async fn a_restore_without_an_agent_or_an_image_says_so() -> anyhow::Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_in_a_kopia_repository_are_refused_before_anything_is_created() -> anyhow::Result<()> {
-    let cluster = Cluster::new().await?;
-    let _daemon = cluster.daemon(&[]).await?;
-    let _agent = cluster.agent().await?;
-    let shop = cluster.testbed.namespace("shop").await?;
-    cluster.pod(&shop, "db", opted_in()).await?;
+    let Shop { cluster, daemon: _daemon, agent: _agent, namespace: shop, volume: _ } =
+        Shop::open(&[]).await?;
     cluster.back_up("one", &shop).await?;
     let told = cluster.stored("backups/one", "one-volumeinfo.json.gz")?;
     let told = told.to_string().replace("\"restic\"", "\"kopia\"");
@@ -168,5 +157,130 @@ async fn files_in_a_kopia_repository_are_refused_before_anything_is_created() ->
             .await?
             .is_empty()
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_whose_time_is_over_gives_its_transfers_up() -> anyhow::Result<()> {
+    let Shop { cluster, daemon: _daemon, agent, namespace: shop, volume } =
+        Shop::open(&["--restore-helper-image", IMAGE]).await?;
+    fs::write(volume.join("table"), "rows")?;
+    cluster.back_up("one", &shop).await?;
+    cluster.put_to_sleep(agent).await?;
+    let target = format!("{shop}-2");
+    let mut restore = Restore::new("back", restore_of("one", &shop, &target));
+    restore.annotations_mut().insert("velero.io/pod-volume-timeout".to_owned(), "1ms".to_owned());
+    cluster.runs.create(&restore).await?;
+    let pod = cluster.start_waiting(&target, "db").await?;
+    let failed = |restore: &Restore| restore.status_phase() == RestorePhase::PartiallyFailed;
+    cluster.runs.ended("back", PATIENCE, failed).await?;
+    let results = cluster.stored("restores/back", "restore-back-results.gz")?;
+    assert_eq!(
+        results["errors"],
+        json!({"velero": ["timed out waiting for all PodVolumeRestores to complete"]})
+    );
+    let transfers = cluster.runs.api::<PodVolumeRestore>();
+    let [transfer] = &transfers.list(&Default::default()).await?.items[..] else {
+        panic!("not one transfer")
+    };
+    assert!(transfer.spec.cancel);
+    // The next agent of the node ends it, and the pod goes on waiting.
+    cluster.forget_agent().await?;
+    let _agent = cluster.agent().await?;
+    let canceled = async || {
+        let found = transfers.get(&transfer.name_any()).await?;
+        Ok((found.status_phase() == DataPathPhase::Canceled).then_some(()))
+    };
+    waiting::until("the end of the transfer", PATIENCE, canceled).await?;
+    assert!(!cluster.volume(&pod)?.join(".velero").exists());
+    Ok(())
+}
+
+/// A volume that nobody mounts here, bound to a claim or to be.
+fn volume_of(name: &str, namespace: &str, policy: &str, labels: serde_json::Value) -> serde_json::Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "capacity": {"storage": "1Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
+            "persistentVolumeReclaimPolicy": policy, "nfs": {"server": "none.example", "path": "/"},
+            "claimRef": {"namespace": namespace, "name": "data"},
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claims_volume_is_made_anew_filled_and_told_in_the_restores_files() -> anyhow::Result<()> {
+    let Shop { cluster, daemon: _daemon, agent: _agent, namespace: shop, volume: _ } =
+        Shop::open(&["--restore-helper-image", IMAGE]).await?;
+    let volumes = Api::<PersistentVolume>::all(cluster.client.clone());
+    let old = format!("{shop}-old");
+    let labels = json!({"disk": "fast"});
+    volumes
+        .create(&Default::default(), &serde_json::from_value(volume_of(&old, &shop, "Retain", labels))?)
+        .await?;
+    let claim = json!({
+        "metadata": {"name": "data"},
+        "spec": {
+            "storageClassName": "", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}},
+        },
+    });
+    let claims = Api::<PersistentVolumeClaim>::namespaced(cluster.client.clone(), &shop);
+    claims.create(&Default::default(), &serde_json::from_value(claim)?).await?;
+    let is_bound = |claim: &PersistentVolumeClaim| {
+        claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
+    };
+    let bound = async || Ok(claims.get("data").await.ok().filter(is_bound));
+    waiting::until("a bound claim", PATIENCE, bound).await?;
+    let source = json!({"persistentVolumeClaim": {"claimName": "data"}});
+    let pod = cluster.pod_with(&shop, "claimed", opted_in(), source).await?;
+    let kept = cluster.volume_of_kind(&pod, "nfs", &old)?;
+    fs::write(kept.join("table"), "rows")?;
+    let mut spec = backup_of(&shop);
+    spec.included_resources.push("persistentvolumes".to_owned());
+    let backup = cluster.runs.backup("one", spec, PATIENCE).await?;
+    assert_eq!(backup.status_phase(), BackupPhase::Completed, "{:?}", backup.status);
+
+    let (target, new) = (format!("{shop}-2"), format!("{shop}-new"));
+    let restore = RestoreSpec {
+        included_resources: ["pods", "persistentvolumeclaims", "persistentvolumes"].map(str::to_owned).into(),
+        ..restore_of("one", &shop, &target)
+    };
+    cluster.runs.create(&Restore::new("back", restore)).await?;
+    // What a provisioner does.
+    let labels = json!({"made-by": "driver"});
+    volumes
+        .create(&Default::default(), &serde_json::from_value(volume_of(&new, &target, "Delete", labels))?)
+        .await?;
+    cluster.volume(&cluster.start_waiting(&target, "db").await?)?;
+    let pod = cluster.start_waiting(&target, "claimed").await?;
+    let restored = cluster.volume_of_kind(&pod, "nfs", &new)?;
+    let completed = |restore: &Restore| restore.status_phase() == RestorePhase::Completed;
+    cluster.runs.ended("back", PATIENCE, completed).await?;
+    assert_eq!(fs::read_to_string(restored.join("table"))?, "rows");
+    let made = volumes.get(&new).await?;
+    assert_eq!(made.labels(), &[("disk".to_owned(), "fast".to_owned())].into());
+    assert_eq!(made.spec.and_then(|spec| spec.persistent_volume_reclaim_policy).as_deref(), Some("Retain"));
+
+    let transfers = cluster.runs.api::<PodVolumeRestore>().list(&Default::default()).await?.items;
+    let transfer =
+        transfers.iter().find(|it| it.spec.pod.name.as_deref() == Some("claimed")).expect("a transfer");
+    let claims = Api::<PersistentVolumeClaim>::namespaced(cluster.client.clone(), &target);
+    assert_eq!(transfer.labels().get(labels::PVC_UID), claims.get("data").await?.metadata.uid.as_ref());
+    let told = cluster.stored("restores/back", "back-volumeinfo.json.gz")?;
+    assert_eq!(
+        told,
+        json!([{
+            "pvcName": "data", "pvcNamespace": target, "pvName": new, "restoreMethod": "PodVolumeRestore",
+            "snapshotDataMoved": false,
+            "pvrInfo": {
+                "snapshotHandle": transfer.spec.snapshot_id, "size": 4, "uploaderType": "restic",
+                "volumeName": "data", "podName": "claimed", "podNamespace": target, "nodeName": cluster.node(),
+                "Phase": "Completed",
+            },
+        }])
+    );
+    for volume in [old, new] {
+        volumes.delete(&volume, &Default::default()).await?;
+    }
     Ok(())
 }

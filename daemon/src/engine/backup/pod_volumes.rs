@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use holdfast_policy::duration::GoDuration;
 use holdfast_policy::velero;
-use holdfast_policy::velero::{PodVolumeBackup, labels};
+use holdfast_policy::velero::PodVolumeBackup;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use tokio::sync::OnceCell;
@@ -106,8 +105,7 @@ enum Error {
 impl Transfers {
     pub(super) fn new(setting: Setting<'_>) -> Self {
         let Setting { settings, client, clock, store, backup, started } = setting;
-        let timeout = timeout_of(backup).and_then(Result::ok).and_then(GoDuration::as_std);
-        let timeout = timeout.unwrap_or(settings.timeout);
+        let (timeout, _) = settings.timeout_of(&backup.metadata);
         Self {
             deadline: started + chrono::Duration::from_std(timeout).unwrap_or(chrono::Duration::MAX),
             settings,
@@ -122,8 +120,7 @@ impl Transfers {
 
     /// What is wrong with the annotation that limits the time.
     pub(super) fn timeout_problem(&self) -> Option<String> {
-        let problem = timeout_of(&self.backup)?.err()?;
-        Some(format!("annotation {} is not a duration: {problem}", labels::POD_VOLUME_TIMEOUT))
+        self.settings.timeout_of(&self.backup.metadata).1
     }
 
     fn api(&self) -> Api<PodVolumeBackup> {
@@ -137,12 +134,6 @@ impl Transfers {
     fn location(&self) -> &str {
         self.backup.spec.storage_location.as_deref().unwrap_or_default()
     }
-}
-
-/// The annotation, if there is one.
-fn timeout_of(backup: &velero::Backup) -> Option<Result<GoDuration, String>> {
-    let text = backup.metadata.annotations.as_ref()?.get(labels::POD_VOLUME_TIMEOUT)?;
-    Some(text.parse().map_err(|error| format!("{error}")))
 }
 
 impl Collector<'_> {

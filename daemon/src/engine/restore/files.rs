@@ -31,6 +31,7 @@ impl Run {
 
     /// Gives the number of files that could not be written: the objects are restored all the same.
     pub(crate) async fn write_files(&self, store: &BackupStore, finished: Finished) -> u64 {
+        let volumes = self.restored_volumes().await;
         let nothing = || archive::gzip_json(&[(); 0]);
         let Finished { log_gz, results_gz, counts: _ } = finished;
         let files = [
@@ -38,7 +39,7 @@ impl Run {
             (RestoreFile::Results, Ok(results_gz)),
             (RestoreFile::ResourceList, self.resource_list()),
             (RestoreFile::ItemOperations, nothing()),
-            (RestoreFile::VolumeInfo, nothing()),
+            (RestoreFile::VolumeInfo, archive::gzip_json(&volumes)),
         ];
         let mut failures = 0;
         for (file, content) in files {

@@ -161,7 +161,9 @@ impl Run {
         let mut object: Value = serde_json::from_slice(&json).map_err(Error::Decode)?;
         drop(json);
         if &*entry.group_resource == "persistentvolumes" {
-            match volumes::decide(&object, self.volumes.get(&*entry.name)) {
+            let info = self.volumes.get(&*entry.name);
+            let info = info.or_else(|| self.volumes.get(&volumes::name_by_claim(&object)));
+            match volumes::decide(&object, info) {
                 VolumeDecision::ProvisionAnew => {
                     self.provision_anew(&entry.name);
                     self.log.info(

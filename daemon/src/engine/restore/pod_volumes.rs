@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero;
-use holdfast_policy::velero::{DataPathPhase, PodVolumeBackup, UploaderType};
+use holdfast_policy::velero::{DataPathPhase, PodVolumeBackup, UploaderType, labels};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::item::Item;
+use super::restored_volumes::Moved;
 use super::run::Run;
 use crate::clock::Clock;
 use crate::engine::pod_volumes::PodVolumes;
@@ -41,6 +43,7 @@ pub(crate) struct Files {
     container: Container,
     /// One task for each pod. They end with this value.
     running: Mutex<JoinSet<()>>,
+    moved: Arc<Mutex<Vec<Moved>>>,
 }
 
 /// A volume whose files the backup has.
@@ -52,6 +55,8 @@ pub(crate) struct Kept {
     bytes: i64,
     /// The namespace whose repository has it.
     namespace: String,
+    /// Of the pod's volume, where it is one of a claim.
+    claim: Option<String>,
 }
 
 /// Tells when the files of a pod are back, or it is known that they won't be.
@@ -80,10 +85,12 @@ pub(crate) struct Setting {
 impl Files {
     pub(crate) fn new(setting: Setting) -> Self {
         let Setting { settings, restore, backup, store, clock, kept, configuration, server_image } = setting;
-        let timeout = chrono::Duration::from_std(settings.timeout).unwrap_or(chrono::Duration::MAX);
+        let (timeout, _) = settings.timeout_of(&restore.metadata);
+        let timeout = chrono::Duration::from_std(timeout).unwrap_or(chrono::Duration::MAX);
+        let started = restore.status.start_timestamp.as_ref().map_or_else(|| clock(), to_chrono);
         let image = settings.helper_image.clone().or(server_image);
         Self {
-            deadline: clock().checked_add_signed(timeout).unwrap_or(DateTime::<Utc>::MAX_UTC),
+            deadline: started.checked_add_signed(timeout).unwrap_or(DateTime::<Utc>::MAX_UTC),
             container: Container::new(configuration.unwrap_or_default(), image),
             location: backup.spec.storage_location.unwrap_or_default(),
             by_pod: by_pod(kept),
@@ -92,7 +99,13 @@ impl Files {
             store,
             clock,
             running: Mutex::default(),
+            moved: Arc::default(),
         }
+    }
+
+    /// What has ended of the transfers into volumes of claims.
+    pub(crate) fn moved(&self) -> Vec<Moved> {
+        std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Volumes of a pod whose files come back, as far as the pod still has them.
@@ -114,7 +127,7 @@ impl Files {
 fn by_pod(kept: Vec<PodVolumeBackup>) -> BTreeMap<(String, String), Vec<Kept>> {
     let mut by_pod: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for backup in kept.into_iter().filter(|backup| backup.status_phase() == DataPathPhase::Completed) {
-        let PodVolumeBackup { metadata: _, spec, status } = backup;
+        let PodVolumeBackup { mut metadata, spec, status } = backup;
         let Some(snapshot) = status.snapshot_id else { continue };
         let namespace = spec.pod.namespace.unwrap_or_default();
         let kept = Kept {
@@ -123,6 +136,7 @@ fn by_pod(kept: Vec<PodVolumeBackup>) -> BTreeMap<(String, String), Vec<Kept>> {
             uploader: spec.uploader_type.unwrap_or(UploaderType::Restic),
             bytes: status.progress.total_bytes,
             namespace: namespace.clone(),
+            claim: metadata.annotations.as_mut().and_then(|annotations| annotations.remove(labels::PVC_NAME)),
         };
         by_pod.entry((namespace, spec.pod.name.unwrap_or_default())).or_default().push(kept);
     }
@@ -179,11 +193,14 @@ impl Run {
             client: self.cluster.client().clone(),
         };
         let log = self.log.clone();
+        let moved = self.files.moved.clone();
         let (done, told) = oneshot::channel();
         self.files.running.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
             for error in transfer.run(&log).await {
                 log.error(Place::Velero, error);
             }
+            let ended = transfer.ended().await;
+            moved.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
             // Nobody may be waiting.
             drop(done);
         });

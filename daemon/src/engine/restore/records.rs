@@ -122,6 +122,10 @@ impl Records {
         matches!(self.lock().states.get(position), Some(State::Listed(Action::Failed)))
     }
 
+    pub(crate) fn is_created(&self, position: usize) -> bool {
+        matches!(self.lock().states.get(position), Some(State::Listed(Action::Created)))
+    }
+
     /// What an object that is there now is called; none where it was left out or failed.
     pub(crate) fn name_of(&self, position: usize, name: &str) -> Option<String> {
         let inner = self.lock();

@@ -120,7 +120,8 @@ pub(crate) async fn volumes(store: &BackupStore, backup: &str) -> Result<Vec<Vol
     }
     let snapshots: Vec<Value> = file(store, backup, BackupFile::VolumeSnapshots).await?.unwrap_or_default();
     let files: Vec<Value> = file(store, backup, BackupFile::PodVolumeBackups).await?.unwrap_or_default();
-    Ok(snapshots.iter().map(of_snapshot).chain(files.iter().map(of_pod_volume_backup)).collect())
+    let files = files.iter().filter(|file| is_complete(file)).map(of_pod_volume_backup);
+    Ok(snapshots.iter().map(of_snapshot).chain(files).collect())
 }
 
 async fn file<T: serde::de::DeserializeOwned>(
@@ -146,13 +147,21 @@ fn of_snapshot(snapshot: &Value) -> VolumeInfo {
     }
 }
 
+fn is_complete(backup: &Value) -> bool {
+    text(backup, "/status/phase") == "Completed" && !text(backup, "/status/snapshotID").is_empty()
+}
+
+/// The name of the persistent volume is not told: it is found by its claim.
 fn of_pod_volume_backup(backup: &Value) -> VolumeInfo {
     let annotations = backup.pointer("/metadata/annotations");
     let claim = annotations.and_then(|annotations| annotations.get(PVC_NAME)).and_then(Value::as_str);
+    let namespace = text(backup, "/spec/pod/namespace");
+    let in_its_pod =
+        || format!("{namespace}/{}/{}", text(backup, "/spec/pod/name"), text(backup, "/spec/volume"));
     VolumeInfo {
         pvc_name: claim.unwrap_or_default().to_owned(),
-        pvc_namespace: text(backup, "/spec/pod/namespace"),
-        pv_name: text(backup, "/spec/volume"),
+        pv_name: claim.map_or_else(in_its_pod, |claim| format!("{namespace}/{claim}")),
+        pvc_namespace: namespace,
         backup_method: "PodVolumeBackup".to_owned(),
         pvb_info: Some(PodVolumeInfo {
             uploader_type: text(backup, "/spec/uploaderType"),

@@ -31,6 +31,7 @@ pub(crate) struct VolumeInfo {
     pub(crate) csi_snapshot_info: Option<CsiSnapshotInfo>,
     pub(crate) native_snapshot_info: Option<NativeSnapshotInfo>,
     pub(crate) result: String,
+    pub(crate) pv_info: Option<FormerVolume>,
 }
 
 /// Of a volume that its provider made a snapshot of.
@@ -38,6 +39,14 @@ pub(crate) struct VolumeInfo {
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct NativeSnapshotInfo {
     pub(crate) snapshot_handle: String,
+}
+
+/// What a volume was like.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct FormerVolume {
+    pub(crate) reclaim_policy: String,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
 }
 
 /// Of a volume that is in a CSI snapshot.
@@ -70,8 +79,7 @@ pub(crate) enum VolumeDecision {
 }
 
 pub(crate) fn decide(volume: &Value, info: Option<&VolumeInfo>) -> VolumeDecision {
-    // Their claims got a volume of their own for the data, also where the data is not wanted.
-    if info.is_some_and(|info| matches!(info.backup_method.as_str(), "PodVolumeBackup" | "CSISnapshot")) {
+    if info.is_some_and(VolumeInfo::has_a_new_volume) {
         return VolumeDecision::ProvisionAnew;
     }
     if info.is_some_and(|info| info.backup_method == "NativeSnapshot") {
@@ -81,6 +89,13 @@ pub(crate) fn decide(volume: &Value, info: Option<&VolumeInfo>) -> VolumeDecisio
         Some("Delete") => VolumeDecision::ProvisionAnew,
         Some(_) | None => VolumeDecision::AsItWas,
     }
+}
+
+/// Under what a volume stands of which the backup only tells the claim; no volume can have such a name.
+pub(crate) fn name_by_claim(volume: &Value) -> String {
+    let claim =
+        |key: &str| volume.pointer("/spec/claimRef").and_then(|claim| claim.get(key)).and_then(Value::as_str);
+    format!("{}/{}", claim("namespace").unwrap_or_default(), claim("name").unwrap_or_default())
 }
 
 /// Makes a volume's claim reference fit the cluster it comes into.
@@ -178,6 +193,16 @@ pub(crate) fn unreadable(volumes: &[VolumeInfo], selection: &Selection, reach: &
 }
 
 impl VolumeInfo {
+    /// Its claim gets a volume of its own for the data, also where the data is not wanted.
+    fn has_a_new_volume(&self) -> bool {
+        matches!(self.backup_method.as_str(), "PodVolumeBackup" | "CSISnapshot")
+    }
+
+    /// What the claim's new volume is to become like.
+    pub(crate) fn former_of_a_new_one(&self) -> Option<&FormerVolume> {
+        self.pv_info.as_ref().filter(|_| self.has_a_new_volume())
+    }
+
     fn namespace(&self) -> &str {
         match &self.pvb_info {
             Some(info) if self.pvc_namespace.is_empty() => &info.pod_namespace,

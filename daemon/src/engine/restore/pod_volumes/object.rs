@@ -12,7 +12,14 @@ use super::transfer::Pod;
 const PARALLEL_FILES: &str = "ParallelFilesDownload";
 const SPARSE_FILES: &str = "WriteSparseFiles";
 
-pub(super) fn wanted(restore: &velero::Restore, location: &str, pod: &Pod, kept: &Kept) -> PodVolumeRestore {
+/// `claim` is the UID of the volume's claim, if it has one.
+pub(super) fn wanted(
+    restore: &velero::Restore,
+    location: &str,
+    pod: &Pod,
+    kept: &Kept,
+    claim: Option<String>,
+) -> PodVolumeRestore {
     let name = restore.metadata.name.clone().unwrap_or_default();
     let uid = restore.metadata.uid.clone().unwrap_or_default();
     let own = |text: &str| text.to_owned();
@@ -29,7 +36,9 @@ pub(super) fn wanted(restore: &velero::Restore, location: &str, pod: &Pod, kept:
                     (own(labels::RESTORE_UID), uid.clone()),
                     (own(labels::POD_UID), pod.uid.clone()),
                 ]
-                .into(),
+                .into_iter()
+                .chain(claim.map(|claim| (own(labels::PVC_UID), claim)))
+                .collect(),
             ),
             owner_references: Some(vec![OwnerReference {
                 api_version: own("velero.io/v1"),

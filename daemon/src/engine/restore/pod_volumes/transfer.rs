@@ -6,11 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use holdfast_policy::velero;
 use holdfast_policy::velero::{DataPathPhase, PodVolumeRestore, UploaderType, labels};
-use k8s_openapi::api::core::v1::Pod as PodObject;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod as PodObject};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
+use super::super::restored_volumes::Moved;
 use super::{Kept, object};
 use crate::causes::with_causes;
 use crate::clock::Clock;
@@ -98,6 +99,17 @@ impl Transfer {
         self.wait(data_path).await
     }
 
+    /// Those of claims' volumes that are over, well or not. What can't be read is not told.
+    pub(super) async fn ended(&self) -> Vec<Moved> {
+        let found = self.list().await.unwrap_or_default();
+        let of_claim = |transfer: PodVolumeRestore| {
+            let kept = self.kept.iter().find(|kept| kept.volume == transfer.spec.volume)?;
+            let claim = kept.claim.clone()?;
+            Some(Moved { source_namespace: kept.namespace.clone(), claim, transfer })
+        };
+        found.into_iter().filter(|it| it.status_phase().has_ended()).filter_map(of_claim).collect()
+    }
+
     fn data_path(&self) -> Result<DataPath, Error> {
         let is_kopia = |kept: &Kept| kept.uploader == UploaderType::Kopia;
         match (self.kept.iter().any(is_kopia), self.kept.iter().all(is_kopia)) {
@@ -167,17 +179,23 @@ impl Transfer {
     }
 
     async fn create(&self, kept: &Kept) -> Result<(), Error> {
-        let wanted = object::wanted(&self.restore, &self.location, &self.pod, kept);
+        let failed = |source| {
+            let volume = kept.volume.clone();
+            Error::Create { pod: self.path(), volume, source: Box::new(source) }
+        };
+        let claim = self.claim_uid(kept).await.map_err(failed)?;
+        let wanted = object::wanted(&self.restore, &self.location, &self.pod, kept, claim);
         let parameters =
             PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let api = self.api();
-        match until_admitted(|| api.create(&parameters, &wanted)).await {
-            Ok(_) => Ok(()),
-            Err(source) => {
-                let volume = kept.volume.clone();
-                Err(Error::Create { pod: self.path(), volume, source: Box::new(source) })
-            }
-        }
+        until_admitted(|| api.create(&parameters, &wanted)).await.map(drop).map_err(failed)
+    }
+
+    async fn claim_uid(&self, kept: &Kept) -> kube::Result<Option<String>> {
+        let Some(name) = &kept.claim else { return Ok(None) };
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &self.pod.namespace);
+        let found = until_answered(|| claims.get_opt(name)).await?;
+        Ok(found.and_then(|claim| claim.metadata.uid))
     }
 
     async fn cancel(&self, object: &PodVolumeRestore) {
