@@ -1,5 +1,7 @@
-//! The main job in one command: back up a sample application, lose it, bring it back, and compare object by object.
+//! The main job in one command: back up a sample application, lose it, bring it back, and compare object by object; where a node
+//! can be had, also what a pod wrote to its volume.
 
+mod database;
 mod progress;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 use crate::compare::{Difference, Picture};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::fixtures::SampleApplication;
+use crate::node;
 use crate::runs::Runs;
 use crate::testbed::{Testbed, install_crypto_provider};
 use progress::{Step, Steps};
@@ -38,10 +41,11 @@ struct Comparison {
 /// Runs the demo; the exit code is a success only when everything compared equal.
 pub async fn run() -> anyhow::Result<ExitCode> {
     install_crypto_provider();
-    let mut steps = Steps::new(8);
+    let without_node = Cluster::node_missing();
+    let mut steps = Steps::new(if without_node.is_none() { 8 + database::STEPS } else { 8 });
 
     let step = steps.begin("A Kubernetes control plane");
-    let cluster = Cluster::reach().await?;
+    let cluster = Cluster::reach(without_node.is_none()).await?;
     let client = cluster.client().await?;
     let version = client.apiserver_version().await.context("asking the API server for its version")?;
     step.done(&format!("{} {}", version.git_version, cluster.origin()));
@@ -104,10 +108,18 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     }
     step.done(&objects(copied));
 
+    let told = match &without_node {
+        None => Some(database::run(&client, &runs, folder.path(), &mut steps).await?),
+        Some(_) => None,
+    };
     daemon.stop().await.context("stopping the daemon")?;
-    let equal = comparisons.iter().all(|comparison| comparison.differences.is_empty());
+    let equal = comparisons.iter().all(|comparison| comparison.differences.is_empty())
+        && told.as_ref().is_none_or(|told| told.written == told.read);
     let kept = folder.keep();
-    report(&comparisons, &kept, &policies);
+    report(&comparisons, told.as_ref(), &kept, &policies);
+    if let Some(reason) = without_node {
+        steps.note(&format!("no volume was shown: {reason}"));
+    }
     if !cluster.is_throw_away() {
         steps.note(&format!(
             "left in your cluster: namespaces {shop}, {warehouse}, {}, {} and {NAMESPACE}",
@@ -124,7 +136,7 @@ impl Comparison {
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the command is for")]
-fn report(comparisons: &[Comparison], folder: &Path, policies: &Path) {
+fn report(comparisons: &[Comparison], told: Option<&database::Told>, folder: &Path, policies: &Path) {
     println!();
     for Comparison { what, objects, differences } in comparisons {
         match differences.len() {
@@ -134,6 +146,10 @@ fn report(comparisons: &[Comparison], folder: &Path, policies: &Path) {
         for difference in differences {
             println!("           {difference}");
         }
+    }
+    if let Some(database::Told { written, read }) = told {
+        let word = if written == read { "equal     " } else { "DIFFERENT " };
+        println!("{word} the volume of {}: {written:?} was written, {read:?} is read", database::NAMESPACE);
     }
     println!();
     println!("The bucket:    {}", folder.join("bucket/backups").display());
@@ -238,6 +254,10 @@ async fn delete_namespace(client: &kube::Client, name: &str) -> anyhow::Result<(
     Ok(())
 }
 
+fn yours() -> Option<std::ffi::OsString> {
+    std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty())
+}
+
 /// The cluster the demo works on: the user's where KUBECONFIG is set, a throw-away one otherwise.
 enum Cluster {
     ThrowAway(Box<Testbed>),
@@ -245,10 +265,20 @@ enum Cluster {
 }
 
 impl Cluster {
-    async fn reach() -> anyhow::Result<Cluster> {
-        match std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
-            Some(kubeconfig) => Ok(Cluster::Yours { kubeconfig: kubeconfig.into() }),
-            None => Ok(Cluster::ThrowAway(Box::new(Testbed::start().await?))),
+    async fn reach(with_node: bool) -> anyhow::Result<Cluster> {
+        match (yours(), with_node) {
+            (Some(kubeconfig), _) => Ok(Cluster::Yours { kubeconfig: kubeconfig.into() }),
+            (None, true) => Ok(Cluster::ThrowAway(Box::new(Testbed::start_with_node().await?))),
+            (None, false) => Ok(Cluster::ThrowAway(Box::new(Testbed::start().await?))),
+        }
+    }
+
+    /// Why there will be no pods.
+    fn node_missing() -> Option<String> {
+        match yours() {
+            // Which node's files the demo could see is not known there.
+            Some(_) => Some("the cluster is yours".to_owned()),
+            None => node::missing(),
         }
     }
 

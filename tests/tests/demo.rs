@@ -13,6 +13,9 @@ fn the_demo_ends_well_and_everything_compares_equal() {
     let progress = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{report}\n{progress}");
     assert_eq!(report.matches("none differs").count(), 3, "{report}");
+    if holdfast_tests::node::missing().is_none() {
+        assert!(report.contains("\"42 orders\" was written, \"42 orders\" is read"), "{report}");
+    }
     let bucket = report
         .lines()
         .find_map(|line| line.strip_prefix("The bucket:"))
