@@ -151,8 +151,11 @@ mod tests {
     use super::*;
 
     /// Where each document with commands is followed.
-    const FOLLOWED: [(&str, &str); 2] =
-        [("disaster-recovery.md", "tests/node/docs.rs"), ("install.md", "tests/node/docs.rs")];
+    const FOLLOWED: [(&str, &str); 3] = [
+        ("disaster-recovery.md", "tests/node/docs.rs"),
+        ("gitops.md", "tests/node/docs.rs"),
+        ("install.md", "tests/node/docs.rs"),
+    ];
 
     #[test]
     fn every_document_with_commands_is_followed_by_a_test() {

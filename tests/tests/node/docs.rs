@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use holdfast_policy::velero::{Backup, BackupPhase, BackupStorageLocation};
+use holdfast_policy::velero::{Backup, BackupPhase, BackupStorageLocation, Schedule};
 use holdfast_tests::docs_commands::{self, Block, Reader};
 use holdfast_tests::{Daemon, DaemonOptions, Runs, S3Server, Testbed};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -56,6 +56,59 @@ pub(super) async fn the_install_guide_works_word_for_word() {
     let phases: Vec<BackupPhase> = backups.iter().map(Backup::status_phase).collect();
     assert!(!phases.is_empty());
     assert_eq!(phases, vec![BackupPhase::Completed; phases.len()]);
+}
+
+/// The policies of a repository, and a test of theirs.
+fn repository(folder: &Path) -> std::io::Result<()> {
+    let location = json!({
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "StorageLocation", "metadata": {"name": "default"},
+        "spec": {"default": true, "provider": "aws", "bucket": "backups", "config": {"region": "us-east-1"}},
+    });
+    let policy = json!({
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "BackupPolicy", "metadata": {"name": "shop"},
+        "spec": {
+            "select": {"namespaces": {"include": ["shop"]}}, "ttl": "720h",
+            "schedules": [{"name": "nightly", "cron": "0 1 * * *", "timeZone": "UTC", "skipImmediately": true}],
+        },
+    });
+    let test = json!({
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "PolicyTest", "metadata": {"name": "shop"},
+        "spec": {
+            "objects": [{"kind": "Namespace", "name": "shop"}, {"kind": "Pod", "namespace": "shop", "name": "db"}],
+            "selection": [{"policy": "shop", "expect": "Included", "objects": ["Pod/shop/db"]}],
+        },
+    });
+    let policies = folder.join("policies");
+    std::fs::create_dir(&policies)?;
+    for (name, document) in [("location.yaml", location), ("shop.yaml", policy), ("shop_test.yaml", test)] {
+        std::fs::write(policies.join(name), document.to_string())?;
+    }
+    Ok(())
+}
+
+pub(super) async fn what_is_said_of_git_works_word_for_word() {
+    let testbed = Testbed::start_with_node().await.unwrap();
+    let client = testbed.client().unwrap();
+    let _scheduler = Scheduler::start(&client, HOME);
+    let program = Path::new(env!("CARGO_BIN_EXE_testbed"));
+    let mut reader = Reader::new(testbed.kubeconfig(), program).await.unwrap();
+    reader.set("REGISTRY", "registry.example.com");
+    repository(reader.folder()).unwrap();
+    let install = docs_commands::blocks("install.md").unwrap();
+    reader.run(&install[0]).await.unwrap();
+    testbed.import_image(&reader.folder().join("holdfast.tar")).unwrap();
+    let by_helm = install.iter().find(|block| block.text.starts_with("helm upgrade")).unwrap();
+    reader.run(by_helm).await.unwrap();
+    // Where definitions were made just now, the API server asks for patience, which nobody who comes later needs.
+    let kinds = "schedules,backups,restores,backupstoragelocations,volumesnapshotlocations";
+    let text = format!("until kubectl -n velero get {kinds} >/dev/null 2>&1; do sleep 1; done");
+    reader.run(&Block { section: String::new(), line: 0, text }).await.unwrap();
+    for block in docs_commands::blocks("gitops.md").unwrap() {
+        reader.run(&block).await.unwrap();
+    }
+    let schedules: Api<Schedule> = Api::namespaced(client, HOME);
+    let schedule = schedules.get("shop-nightly").await.unwrap();
+    assert_eq!(schedule.metadata.labels.unwrap_or_default().get("holdfast.dev/policy"), None);
 }
 
 /// The application of a cluster that is gone, as its last backup has it.

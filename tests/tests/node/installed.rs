@@ -210,6 +210,32 @@ pub(super) async fn a_chart_is_installed_backs_up_restores_is_upgraded_in_a_back
     installed.tell(story).await;
 }
 
+pub(super) async fn of_two_pods_the_other_leads_when_one_is_gone() {
+    let mut installed = Installed::prepare(&["one"], "restricted", usual()).await.unwrap();
+    installed.values["replicas"] = json!(2);
+    let _scheduler = Scheduler::start(&installed.client, HOME);
+    installed.tell(taken_over).await;
+}
+
+async fn taken_over(installed: &Installed) -> anyhow::Result<()> {
+    installed.release("install", "one").await?;
+    let names = async || -> anyhow::Result<Vec<String>> {
+        Ok(installed.logs().await?.into_iter().map(|(name, _)| name).collect())
+    };
+    let leads = async || {
+        let leader = installed.leader().await?;
+        Ok(names().await?.contains(&leader).then_some(leader))
+    };
+    let leader = until("a leader", PATIENCE, leads).await?;
+    assert_eq!(names().await?.len(), 2);
+    // As with a node that is gone: nobody gives the lead back.
+    let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    installed.runs.api::<Pod>().delete(&leader, &at_once).await?;
+    let other = async || Ok(leads().await?.filter(|now| *now != leader));
+    until("another leader", PATIENCE, other).await?;
+    Ok(())
+}
+
 pub(super) async fn the_agents_of_a_chart_move_the_files_of_volumes() {
     let mut installed = Installed::prepare(&["one"], "privileged", usual()).await.unwrap();
     let (folder, _) = installed.testbed.pods_of_node().unwrap();
