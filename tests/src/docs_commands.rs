@@ -151,10 +151,11 @@ mod tests {
     use super::*;
 
     /// Where each document with commands is followed.
-    const FOLLOWED: [(&str, &str); 3] = [
+    const FOLLOWED: [(&str, &str); 4] = [
         ("disaster-recovery.md", "tests/node/docs.rs"),
         ("gitops.md", "tests/node/docs.rs"),
         ("install.md", "tests/node/docs.rs"),
+        ("migrate-from-velero.md", "tests/node/docs/migration.rs"),
     ];
 
     #[test]

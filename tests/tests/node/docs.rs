@@ -13,6 +13,10 @@ use serde_json::json;
 
 use super::pods::{PATIENCE, Scheduler};
 
+mod migration;
+
+pub(super) use migration::the_guide_from_velero_and_back_loses_no_object_of_cluster_and_bucket;
+
 const HOME: &str = "velero";
 
 /// A bucket that pods reach, in the variables of which the documents speak.

@@ -77,6 +77,7 @@ fn main() -> ExitCode {
         docs::the_install_guide_works_word_for_word,
         docs::what_is_said_of_git_works_word_for_word,
         docs::the_guide_to_disaster_recovery_brings_a_lost_cluster_back,
+        docs::the_guide_from_velero_and_back_loses_no_object_of_cluster_and_bucket,
         interrupted::a_daemon_killed_in_a_backup_hook_takes_the_backup_up_again,
         interrupted::a_daemon_killed_in_a_restore_hook_runs_the_hooks_of_its_pods_again,
     ];
