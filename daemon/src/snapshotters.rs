@@ -35,6 +35,8 @@ pub struct Provider {
     /// What `spec.config` may hold.
     keys: &'static [&'static str],
     pub needs: Needs,
+    /// Whether a PersistentVolume is of its kind.
+    may_take: fn(&Value) -> bool,
     open: fn(Opening) -> BoxFuture<'static, Result<Snapshotter, Error>>,
 }
 
@@ -142,6 +144,11 @@ pub fn provider(name: &str) -> Result<&'static Provider, Error> {
         let known = ALL.map(|provider| provider.name).join(", ");
         Error(format!("provider {name:?} is none that Holdfast makes snapshots with: these are {known}"))
     })
+}
+
+/// Whether a provider may take snapshots of a volume, as far as its PersistentVolume tells.
+pub fn may_take(name: &str, volume: &Value) -> bool {
+    provider(name).is_ok_and(|provider| (provider.may_take)(volume))
 }
 
 impl Provider {

@@ -11,9 +11,10 @@ use super::flags::{Access, ClusterFlags, Output};
 use super::policies;
 use crate::app;
 use crate::cluster::{Cluster, Discovery};
+use crate::engine::coverage::volume_data::Surroundings;
 use crate::engine::coverage::{self, Choice};
 use crate::engine::inventory::{self, Inventory};
-use crate::engine::select::{Object, Patterns, namespaces_of};
+use crate::engine::select::{Object, Patterns, Verdict, namespaces_of};
 
 mod file;
 mod json;
@@ -107,14 +108,21 @@ fn answer(args: Args) -> anyhow::Result<(Vec<Choice>, Vec<String>, Answer)> {
     }
     let mut explained = Vec::new();
     let namespaces = namespaces_of(&objects);
+    let surroundings = Surroundings::of(&objects);
     let places = names.iter().map(|name| name.find(&discovery, &objects)).collect::<Result<Vec<_>, _>>()?;
     let verdicts: Vec<_> = choices
         .iter()
         .map(|choice| choice.verdicts(&discovery, &namespaces, &objects))
         .collect::<Result<_, _>>()?;
     for place in places {
-        let verdicts = verdicts.iter().map(|verdicts| verdicts[place].clone()).collect();
-        explained.push(text::Explained { object: objects[place].to_string(), verdicts });
+        let verdicts: Vec<Verdict> = verdicts.iter().map(|verdicts| verdicts[place].clone()).collect();
+        let included = choices.iter().zip(&verdicts).filter(|(_, verdict)| verdict.is_included());
+        let made = included.flat_map(|(choice, _)| &choice.makes);
+        let data = made.filter_map(|made| {
+            Some((made.name.clone(), surroundings.data_of(&objects[place], &made.volumes)?))
+        });
+        let data = data.collect();
+        explained.push(text::Explained { object: objects[place].to_string(), verdicts, data });
     }
     Ok((choices, missing, Answer::Objects(explained)))
 }

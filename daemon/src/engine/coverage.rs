@@ -1,7 +1,7 @@
 //! What the backups of policies would hold of a cluster, and what none of them would. Pure: takes the objects that
 //! policies compile to and those of the cluster, gives verdicts object by object, or the gaps of the whole.
 //!
-//! This is about objects. Whether the data in a volume is kept is a matter of the policies' `volumes`.
+//! Whether the data in a volume is kept is the matter of [`volume_data`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +13,10 @@ use crate::cluster::Discovery;
 use crate::engine::select::{
     self, Judge, NAMESPACES, NamespaceFacts, Object, Rule, Verdict, can_be_stored, namespaces_of,
 };
+
+pub mod volume_data;
+
+use volume_data::VolumeChoice;
 
 /// The types of objects that stand for volumes.
 const VOLUMES: [&str; 2] = ["persistentvolumeclaims", "persistentvolumes"];
@@ -31,6 +35,8 @@ pub struct Choice {
 pub struct Made {
     pub name: String,
     pub how: How,
+    /// What it says of volumes, where that is asked for.
+    pub volumes: VolumeChoice,
 }
 
 /// When backups with a choice are made.
@@ -112,6 +118,7 @@ impl Choice {
 /// The choices of the policies that were compiled to these objects, in the order of policies and names.
 pub fn choices(manifests: &[Manifest]) -> Result<Vec<Choice>, serde_json::Error> {
     let mut choices: Vec<Choice> = Vec::new();
+    let locations = providers(manifests);
     for manifest in manifests {
         let (how, spec) = match manifest.kind.as_str() {
             "Schedule" => {
@@ -122,7 +129,10 @@ pub fn choices(manifests: &[Manifest]) -> Result<Vec<Choice>, serde_json::Error>
             "Backup" => (How::Once, serde_json::from_value::<velero::Backup>(manifest.value.clone())?.spec),
             _ => continue,
         };
-        let made = Made { name: manifest.name.clone(), how };
+        let rules = spec.resource_policy.as_ref().map(|policy| policy.name.as_str());
+        let rules = rules.map_or_else(Default::default, |name| config_map(manifests, name));
+        let volumes = VolumeChoice::new(&spec, rules, locations.clone());
+        let made = Made { name: manifest.name.clone(), how, volumes };
         let filters = filters_of(spec);
         match choices.iter_mut().find(|known| known.policy == manifest.policy && known.filters == filters) {
             Some(known) => known.makes.push(made),
@@ -140,13 +150,28 @@ pub fn of_schedules(schedules: &[Arc<velero::Schedule>]) -> Vec<Choice> {
         let name = schedule.metadata.name.clone().unwrap_or_default();
         let how = if schedule.spec.paused { How::BySuspendedSchedule } else { How::BySchedule };
         let filters = filters_of(schedule.spec.template.clone());
-        let made = Made { name: name.clone(), how };
+        let made = Made { name: name.clone(), how, volumes: VolumeChoice::default() };
         match choices.iter_mut().find(|known| known.filters == filters) {
             Some(known) => known.makes.push(made),
             None => choices.push(Choice { policy: name, makes: vec![made], filters }),
         }
     }
     choices
+}
+
+/// By name of the snapshot location.
+fn providers(manifests: &[Manifest]) -> BTreeMap<String, String> {
+    let locations = manifests.iter().filter(|manifest| manifest.kind == "VolumeSnapshotLocation");
+    let provider =
+        |manifest: &Manifest| manifest.value.pointer("/spec/provider")?.as_str().map(str::to_owned);
+    locations.filter_map(|manifest| Some((manifest.name.clone(), provider(manifest)?))).collect()
+}
+
+/// The data of a ConfigMap that the policies make; empty where somebody else makes it.
+fn config_map(manifests: &[Manifest], name: &str) -> BTreeMap<String, String> {
+    let found = manifests.iter().find(|manifest| manifest.kind == "ConfigMap" && manifest.name == name);
+    let data = found.and_then(|manifest| manifest.value.get("data")).cloned();
+    data.and_then(|data| serde_json::from_value(data).ok()).unwrap_or_default()
 }
 
 fn filters_of(spec: BackupSpec) -> BackupSpec {

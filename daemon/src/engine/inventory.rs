@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::actions::backup as actions;
 use crate::cluster::{self, Cluster, Discovery, ListScope, Resource};
+use crate::engine::coverage::volume_data;
 use crate::engine::select::{NAMESPACES, Object, ObjectError, are_twins};
 
 /// Without these nothing can be said about namespaces and volumes.
@@ -56,6 +57,7 @@ async fn list(cluster: &Cluster, resource: &Resource) -> Result<Vec<Object>, Err
     let name = resource.group_resource();
     let looked_at = name == NAMESPACES
         || name == actions::Bindings::GROUP_RESOURCE
+        || volume_data::LOOKED_AT.contains(&name.as_str())
         || actions::all().iter().any(|action| action.applies_to == name);
     let mut objects = Vec::new();
     let mut pages = cluster.list(resource, ListScope::everything());

@@ -34,6 +34,7 @@ pub(super) const PROVIDER: Provider = Provider {
     name: "aws",
     keys: &["region", "profile", "credentialsFile", "enableSharedConfig", "ebsKmsKeyId"],
     needs: Needs::Credentials,
+    may_take: |volume| matches!(volume::id_of(volume), Ok(Some(_))),
     open,
 };
 

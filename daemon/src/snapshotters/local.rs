@@ -34,8 +34,13 @@ use folder::Owner;
 use lock::{Hold, Lock};
 use target::Target;
 
-pub(super) const PROVIDER: Provider =
-    Provider { name: "local", keys: &["path", "root", "node"], needs: Needs::PasswordAndNodes, open };
+pub(super) const PROVIDER: Provider = Provider {
+    name: "local",
+    keys: &["path", "root", "node"],
+    needs: Needs::PasswordAndNodes,
+    may_take: |volume| path_of(volume).is_some(),
+    open,
+};
 
 /// No namespace's name, so that it is no repository of pods' volumes either.
 const REPOSITORY: &str = "local.volumes";

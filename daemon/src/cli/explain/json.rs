@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::Explained;
+use crate::engine::coverage::volume_data::Data;
 use crate::engine::coverage::{Choice, Gaps, How, NamespaceCoverage, Reason};
 use crate::engine::select::Verdict;
 
@@ -24,7 +25,20 @@ pub(super) fn objects(choices: &[Choice], objects: &[Explained]) -> String {
                 })
                 .collect();
             let covered = explained.is_covered(choices);
-            json!({"object": explained.object, "covered": covered, "policies": policies})
+            let mut value = json!({"object": explained.object, "covered": covered, "policies": policies});
+            if !explained.data.is_empty() {
+                let data = explained.data.iter().map(|(made, data)| {
+                    let kept = match data {
+                        Data::Files { .. } => "Files",
+                        Data::CsiSnapshot { .. } => "CSISnapshot",
+                        Data::NativeSnapshot { .. } => "NativeSnapshot",
+                        Data::NotKept { .. } => "No",
+                    };
+                    json!({"in": made, "kept": kept, "reason": data.to_string()})
+                });
+                value["data"] = data.collect();
+            }
+            value
         })
         .collect();
     format!("{:#}\n", json!({ "objects": objects }))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::engine::coverage::volume_data::Data;
 use crate::engine::coverage::{Choice, Gaps, How, NamespaceCoverage, Reason};
 use crate::engine::select::Verdict;
 
@@ -10,6 +11,8 @@ use crate::engine::select::Verdict;
 pub(super) struct Explained {
     pub(super) object: String,
     pub(super) verdicts: Vec<Verdict>,
+    /// Of a claim or volume: by name of what makes the backups that hold it, what becomes of its data there.
+    pub(super) data: Vec<(String, Data)>,
 }
 
 impl Explained {
@@ -33,6 +36,9 @@ pub(super) fn objects(choices: &[Choice], objects: &[Explained]) -> String {
                 Verdict::Included(why) => writeln!(text, "  + {}: {why}", named(choice)),
                 Verdict::LeftOut(rule) => writeln!(text, "  - {}: {rule}", named(choice)),
             };
+        }
+        for (made, data) in &explained.data {
+            let _written = writeln!(text, "    its data in {made}: {data}");
         }
     }
     text
@@ -82,7 +88,7 @@ pub(super) fn cluster(choices: &[Choice], gaps: &Gaps) -> String {
         section(&mut text, "Objects outside namespaces that no policy covers:", &line);
     }
     text.push_str(
-        "\nThis is about objects. Whether the data in a volume is kept is up to `volumes` in the policy.\n",
+        "\nThis is about objects. What becomes of the data in a volume is told of its claim: name it.\n",
     );
     text
 }

@@ -1,0 +1,226 @@
+//! What backups would do with the data of one volume: the same decisions as a run's, from what is known without one (reference:
+//! velero-backup.md 6.2, 6.3). Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use holdfast_policy::model::volumes::VolumeActionType;
+use holdfast_policy::resource_policy::{ResourcePolicy, Volume};
+use holdfast_policy::velero::{BackupSpec, labels};
+use serde_json::Value;
+
+use crate::engine::select::Object;
+use crate::snapshotters;
+
+const CLAIMS: &str = "persistentvolumeclaims";
+const VOLUMES: &str = "persistentvolumes";
+/// Kinds whose objects are looked into.
+pub const LOOKED_AT: [&str; 5] = [
+    CLAIMS,
+    VOLUMES,
+    "pods",
+    "volumesnapshotclasses.snapshot.storage.k8s.io",
+    "volumesnapshotlocations.velero.io",
+];
+
+/// What a Schedule or Backup says of volumes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VolumeChoice {
+    snapshots: bool,
+    all_files: bool,
+    /// The ConfigMap of its volume policies.
+    rules: BTreeMap<String, String>,
+    /// Providers by the names of the policies' snapshot locations.
+    locations: BTreeMap<String, String>,
+}
+
+/// What is known of all volumes of a cluster.
+#[derive(Default)]
+pub struct Surroundings<'a> {
+    volumes: BTreeMap<&'a str, Value>,
+    claims: BTreeMap<(&'a str, &'a str), Value>,
+    pods: BTreeMap<&'a str, Vec<Value>>,
+    /// That have a VolumeSnapshotClass.
+    drivers: BTreeSet<String>,
+    locations: BTreeMap<String, String>,
+}
+
+/// What becomes of a volume's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    Files { pod: String },
+    CsiSnapshot { driver: String },
+    NativeSnapshot { location: String },
+    NotKept { reason: String },
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Data::Files { pod } => write!(f, "read file by file from pod {pod}"),
+            Data::CsiSnapshot { driver } => write!(f, "in a CSI snapshot of driver {driver}"),
+            Data::NativeSnapshot { location } => write!(f, "in a snapshot of location {location}"),
+            Data::NotKept { reason } => write!(f, "not kept: {reason}"),
+        }
+    }
+}
+
+impl VolumeChoice {
+    /// `rules` is the data of the ConfigMap that the spec names, `locations` the providers of snapshot locations by name.
+    pub fn new(
+        spec: &BackupSpec,
+        rules: BTreeMap<String, String>,
+        locations: BTreeMap<String, String>,
+    ) -> Self {
+        let named = &spec.volume_snapshot_locations;
+        let used = |name: &String| named.is_empty() || named.contains(name);
+        Self {
+            snapshots: spec.snapshot_volumes != Some(false),
+            all_files: spec.default_volumes_to_fs_backup == Some(true),
+            rules,
+            locations: locations.into_iter().filter(|(name, _)| used(name)).collect(),
+        }
+    }
+}
+
+impl<'a> Surroundings<'a> {
+    pub fn of(objects: &'a [Object]) -> Self {
+        let mut found = Self::default();
+        for object in objects {
+            let group_resource = object.resource.group_resource();
+            if !LOOKED_AT.contains(&group_resource.as_str()) {
+                continue;
+            }
+            let Ok(json) = serde_json::from_slice::<Value>(&object.item.json) else { continue };
+            let (namespace, name) =
+                (object.item.namespace.as_deref().unwrap_or_default(), object.item.name.as_str());
+            let text =
+                |pointer: &str| json.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            match group_resource.as_str() {
+                VOLUMES => drop(found.volumes.insert(name, json)),
+                CLAIMS => drop(found.claims.insert((namespace, name), json)),
+                "pods" => found.pods.entry(namespace).or_default().push(json),
+                "volumesnapshotclasses.snapshot.storage.k8s.io" => {
+                    drop(found.drivers.insert(text("/driver")))
+                }
+                _ => drop(found.locations.insert(name.to_owned(), text("/spec/provider"))),
+            }
+        }
+        found
+    }
+
+    /// None where the object is neither a claim nor a volume.
+    pub fn data_of(&self, object: &Object, choice: &VolumeChoice) -> Option<Data> {
+        let name = object.item.name.as_str();
+        let (volume, claim) = match object.resource.group_resource().as_str() {
+            VOLUMES => {
+                let volume = self.volumes.get(name)?;
+                let part =
+                    |key: &str| volume.pointer(&format!("/spec/claimRef/{key}")).and_then(Value::as_str);
+                (Some(volume), part("namespace").zip(part("name")))
+            }
+            CLAIMS => {
+                let claim = (object.item.namespace.as_deref()?, name);
+                let volume = self.claims.get(&claim)?.pointer("/spec/volumeName").and_then(Value::as_str);
+                (volume.and_then(|volume| self.volumes.get(volume)), Some(claim))
+            }
+            _ => return None,
+        };
+        Some(match volume {
+            Some(volume) => self.judge(volume, claim, choice),
+            None => Data::NotKept { reason: "it is bound to no volume".to_owned() },
+        })
+    }
+
+    fn judge(&self, volume: &Value, claim: Option<(&str, &str)>, choice: &VolumeChoice) -> Data {
+        let not = |reason: String| Data::NotKept { reason };
+        let pod = claim.and_then(|claim| self.pods_of(claim).next());
+        match self.action(volume, claim, choice) {
+            Err(reason) => return not(reason),
+            Ok(Some(VolumeActionType::Skip)) => return not("a volume policy says skip".to_owned()),
+            Ok(Some(VolumeActionType::Custom)) => return not("a volume policy says custom".to_owned()),
+            Ok(Some(VolumeActionType::FsBackup)) => {
+                let none = "a volume policy says fs-backup, and no pod mounts it".to_owned();
+                return pod.map_or_else(|| not(none), |(pod, _)| Data::Files { pod });
+            }
+            Ok(Some(VolumeActionType::Snapshot)) => {}
+            Ok(None) => {
+                let chosen = claim.and_then(|claim| {
+                    self.pods_of(claim).find(|(_, chosen)| chosen(choice.all_files)).map(|(pod, _)| pod)
+                });
+                if let Some(pod) = chosen {
+                    return Data::Files { pod };
+                }
+                if !choice.snapshots {
+                    return not("snapshotVolumes is false".to_owned());
+                }
+            }
+        }
+        self.snapshot(volume, choice)
+    }
+
+    fn action(
+        &self,
+        volume: &Value,
+        claim: Option<(&str, &str)>,
+        choice: &VolumeChoice,
+    ) -> Result<Option<VolumeActionType>, String> {
+        if choice.rules.is_empty() {
+            return Ok(None);
+        }
+        let policy = ResourcePolicy::parse(&choice.rules);
+        let policy = policy.map_err(|_| "its volume policies can't be read".to_owned())?;
+        let unread = |_| "it can't be read".to_owned();
+        let mut facts = Volume::of_persistent_volume(volume.to_string().as_bytes()).map_err(unread)?;
+        if let Some(claim) = claim.and_then(|claim| self.claims.get(&claim)) {
+            facts = facts.claimed_by(claim.to_string().as_bytes()).map_err(unread)?;
+        }
+        Ok(policy.volume_policy(&facts).map(|policy| policy.action))
+    }
+
+    fn snapshot(&self, volume: &Value, choice: &VolumeChoice) -> Data {
+        let driver = volume.pointer("/spec/csi/driver").and_then(Value::as_str);
+        if let Some(driver) = driver.filter(|driver| self.drivers.contains(*driver)) {
+            return Data::CsiSnapshot { driver: driver.to_owned() };
+        }
+        let known = choice.locations.iter().chain(&self.locations);
+        let taker = known.clone().find(|(_, provider)| snapshotters::may_take(provider, volume));
+        match (taker, driver) {
+            (Some((location, _)), _) => Data::NativeSnapshot { location: location.clone() },
+            (None, Some(driver)) => {
+                Data::NotKept { reason: format!("there is no VolumeSnapshotClass of driver {driver}") }
+            }
+            (None, None) => Data::NotKept { reason: "no snapshot location takes such volumes".to_owned() },
+        }
+    }
+
+    /// Pods that mount a claim, each with whether it is to be read file by file where that is so for all or for those that ask.
+    fn pods_of<'b>(
+        &'b self,
+        claim: (&'b str, &'b str),
+    ) -> impl Iterator<Item = (String, impl Fn(bool) -> bool + 'b)> {
+        let (namespace, name) = claim;
+        let pods = self.pods.get(namespace).into_iter().flatten();
+        pods.filter_map(move |pod| {
+            let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array)?;
+            let mounts = |volume: &&Value| {
+                volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str) == Some(name)
+            };
+            let volume = volumes.iter().find(mounts)?.get("name").and_then(Value::as_str)?;
+            let pod_name = pod.pointer("/metadata/name").and_then(Value::as_str)?;
+            let listed = move |key: &str| {
+                let list =
+                    pod.pointer("/metadata/annotations").and_then(|all| all.get(key)).and_then(Value::as_str);
+                list.is_some_and(|list| list.split(',').any(|listed| listed == volume))
+            };
+            let chosen = move |all: bool| match all {
+                true => !listed(labels::BACKUP_VOLUMES_EXCLUDES),
+                false => listed(labels::BACKUP_VOLUMES),
+            };
+            Some((pod_name.to_owned(), chosen))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
