@@ -13,7 +13,9 @@ fn object(group: &str, plural: &str, kind: &str, value: Value) -> Object {
         kind: kind.to_owned(),
         plural: plural.to_owned(),
         namespaced: value.pointer("/metadata/namespace").is_some(),
-        ..Resource::default()
+        singular: String::new(),
+        short_names: Vec::new(),
+        verbs: Vec::new(),
     };
     let item = Item {
         name: text("/metadata/name").unwrap_or_default(),
