@@ -161,15 +161,16 @@ async fn a_deletion_that_fails_before_anything_is_gone_leaves_the_backup_whole_a
     home.local_location().await?;
     let one = home.runs.backup("one", backup_of(&home.namespace), PATIENCE).await?;
     let before = home.files()?;
-    // Data of a volume that no action of ours deletes.
-    let snapshots = json!([{"spec": {"location": "ebs"}, "status": {"providerSnapshotID": "snap-1"}}]);
+    // A snapshot that nobody here can delete.
+    let spec = json!({"backupName": "one", "location": "ebs"});
+    let snapshots = json!([{"spec": spec, "status": {"providerSnapshotID": "snap-1"}}]);
     let packed = holdfast::archive::gzip_json(&snapshots)?;
     let file = home.bucket().join("backups/one/one-volumesnapshots.json.gz");
     fs::write(&file, packed)?;
     let request = ask(&home, &one).await?;
     assert_eq!(
         errors_of(&home, &request).await?,
-        ["error deleting snapshot snap-1: this release can't delete it, so the backup is kept"]
+        ["error deleting snapshot snap-1: VolumeSnapshotLocation ebs does not exist"]
     );
     home.backup_is("one", BackupPhase::Completed).await?;
     assert_eq!(home.files()?, before);

@@ -193,13 +193,14 @@ impl Work {
         if !undeletable.is_empty() {
             return Err(failed(undeletable));
         }
+        let home = self.request.namespace().unwrap_or_default();
+        delete::native::check(&snapshots, name, cluster.client(), &home).await.map_err(failed)?;
         // A mark whose answer got lost is there all the same, so from here on there is no way back.
         if is_any {
             delete::mark(&store, &record, Data::MayBeThere).await.map_err(midway)?;
             let cx = Context { backup: name, location: &self.start.location, cluster };
             let deleted = delete::volumes(&data, actions, &cx).await;
             let forgotten = delete::pod_volumes::delete(&files, name, repositories, &store).await;
-            let home = self.request.namespace().unwrap_or_default();
             let removed = delete::native::delete(&snapshots, name, cluster.client(), &home).await;
             let errors: Vec<String> =
                 [deleted, forgotten, removed].into_iter().filter_map(Result::err).flatten().collect();

@@ -97,13 +97,19 @@ impl<'a> Surroundings<'a> {
             let text =
                 |pointer: &str| json.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             match group_resource.as_str() {
-                VOLUMES => drop(found.volumes.insert(name, json)),
-                CLAIMS => drop(found.claims.insert((namespace, name), json)),
+                VOLUMES => {
+                    found.volumes.insert(name, json);
+                }
+                CLAIMS => {
+                    found.claims.insert((namespace, name), json);
+                }
                 "pods" => found.pods.entry(namespace).or_default().push(json),
                 "volumesnapshotclasses.snapshot.storage.k8s.io" => {
-                    drop(found.drivers.insert(text("/driver")))
+                    found.drivers.insert(text("/driver"));
                 }
-                _ => drop(found.locations.insert(name.to_owned(), text("/spec/provider"))),
+                _ => {
+                    found.locations.insert(name.to_owned(), text("/spec/provider"));
+                }
             }
         }
         found

@@ -9,7 +9,7 @@ use super::DATA_AT_A_TIME;
 use crate::actions::delete::VolumeData;
 use crate::causes::with_causes;
 use crate::engine::native::{self, Purpose, SnapshotLocations, SnapshotRecord};
-use crate::snapshotters;
+use crate::snapshotters::{self, Snapshotter};
 
 /// One snapshot, with what binds it to its backup.
 #[derive(Debug)]
@@ -46,6 +46,23 @@ pub fn take(data: Vec<VolumeData>) -> (Vec<NativeSnapshot>, Vec<VolumeData>) {
     (taken, others)
 }
 
+/// Whether all can be deleted, as far as that can be told before one is: the errors of those that can't.
+pub async fn check(
+    snapshots: &[NativeSnapshot],
+    backup: &str,
+    client: &Client,
+    namespace: &str,
+) -> Result<(), Vec<String>> {
+    let locations = SnapshotLocations::new(client, namespace);
+    let mut errors = Vec::new();
+    for snapshot in snapshots {
+        if let Err(error) = open(snapshot, backup, &locations).await {
+            errors.push(format!("{}: {}", snapshot.data, with_causes(&error)));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
 /// Deletes all, goes on after a failure, and gives the errors of all.
 pub async fn delete(
     snapshots: &[NativeSnapshot],
@@ -68,13 +85,22 @@ async fn delete_one(
     locations: &SnapshotLocations,
 ) -> Result<(), String> {
     let deleted = async {
-        let NativeSnapshot { data: _, record } = snapshot;
-        if record.spec.backup_name != backup {
-            return Err(Error::OtherBackup { found: record.spec.backup_name.clone() });
-        }
-        let snapshotter = locations.open(&record.spec.location, Purpose::RestoreOrDelete).await?;
+        let snapshotter = open(snapshot, backup, locations).await?;
+        let record = &snapshot.record;
         let id = &record.status.provider_snapshot_id;
-        Ok(snapshotter.delete_snapshot(id, &record.binding()).await?)
+        Ok::<_, Error>(snapshotter.delete_snapshot(id, &record.binding()).await?)
     };
     deleted.await.map_err(|error| format!("{}: {}", snapshot.data, with_causes(&error)))
+}
+
+async fn open(
+    snapshot: &NativeSnapshot,
+    backup: &str,
+    locations: &SnapshotLocations,
+) -> Result<Snapshotter, Error> {
+    let spec = &snapshot.record.spec;
+    if spec.backup_name != backup {
+        return Err(Error::OtherBackup { found: spec.backup_name.clone() });
+    }
+    Ok(locations.open(&spec.location, Purpose::RestoreOrDelete).await?)
 }
