@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::flags::{Access, ClusterFlags};
 use super::policies;
 use crate::app;
+use crate::cluster::patience::until_admitted;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -67,7 +68,9 @@ async fn existing(access: &Access, namespace: &str) -> anyhow::Result<Existing> 
 async fn all<K: Kind>(client: &Client, namespace: &str) -> anyhow::Result<Vec<Value>> {
     let resource = ApiResource::erase::<K>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let listed = api.list(&ListParams::default()).await;
+    // A kind that nobody has asked for yet is refused for a moment.
+    let everything = ListParams::default();
+    let listed = until_admitted(|| api.list(&everything)).await;
     let listed = listed.with_context(|| format!("cannot list {} in namespace {namespace}", K::PLURAL))?;
     let values = listed.items.iter().map(serde_json::to_value).collect::<Result<_, _>>();
     values.with_context(|| format!("cannot read {}", K::PLURAL))

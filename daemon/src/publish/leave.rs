@@ -17,6 +17,7 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams}
 use super::REQUESTS;
 use super::object::Kind;
 use super::observe::{Place, resource};
+use crate::cluster::patience::until_admitted;
 
 pub mod marks;
 
@@ -105,7 +106,8 @@ async fn list(place: Place<'_>, resource: ApiResource, which: ListParams) -> Res
     let mut page = which.limit(PAGE);
     let mut marked = Vec::new();
     loop {
-        let listed = match api.list(&page).await {
+        // A kind that nobody has asked for yet is refused for a moment.
+        let listed = match until_admitted(|| api.list(&page)).await {
             Ok(listed) => listed,
             // The answer is plain text, for which the client has no reason, only a code.
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(marked),
