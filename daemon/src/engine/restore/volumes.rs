@@ -172,6 +172,8 @@ pub(crate) fn unreadable(volumes: &[VolumeInfo], selection: &Selection, reach: &
                 ("PodVolumeBackup", _) if volume.is_readable(*data_path) => return None,
                 ("PodVolumeBackup", _) => "a kopia repository",
                 (_, Snapshots::Unwanted) => return None,
+                // What needs it is not in the archive.
+                ("CSISnapshot" | "NativeSnapshot", Snapshots::Wanted) if volume.has_no_snapshot() => return None,
                 ("CSISnapshot", Snapshots::Wanted) if volume.snapshot_data_moved => "a kopia repository",
                 ("CSISnapshot", Snapshots::Wanted) => match &volume.csi_snapshot_info {
                     Some(info) if drivers.contains(&info.driver) => return None,
@@ -179,8 +181,6 @@ pub(crate) fn unreadable(volumes: &[VolumeInfo], selection: &Selection, reach: &
                     None => "a CSI snapshot that the volume info does not name",
                 },
                 ("NativeSnapshot", Snapshots::Wanted) if native.contains(&volume.pv_name) => return None,
-                // Its volume is not in the archive.
-                ("NativeSnapshot", Snapshots::Wanted) if volume.has_no_snapshot() => return None,
                 ("NativeSnapshot", Snapshots::Wanted) => {
                     "a snapshot that failed, or whose VolumeSnapshotLocation is not here"
                 }
@@ -210,10 +210,12 @@ impl VolumeInfo {
         }
     }
 
-    /// Its provider did not take one.
+    /// It failed before there was one.
     fn has_no_snapshot(&self) -> bool {
-        let handle = self.native_snapshot_info.as_ref().map(|info| info.snapshot_handle.as_str());
-        self.result == "failed" && handle == Some("")
+        let csi = self.csi_snapshot_info.as_ref().filter(|_| !self.snapshot_data_moved);
+        let csi = csi.map(|info| info.snapshot_handle.as_str());
+        let native = self.native_snapshot_info.as_ref().map(|info| info.snapshot_handle.as_str());
+        self.result == "failed" && csi.or(native) == Some("")
     }
 
     /// Whether somebody is there who reads the repository with its files.
@@ -408,5 +410,49 @@ mod tests {
         assert_eq!(found(volume("disk.example")), 0);
         assert_eq!(found(volume("other.example")), 1);
         assert_eq!(found(VolumeInfo { snapshot_data_moved: true, ..volume("disk.example") }), 1);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_never_taken_is_no_data() {
+        let csi = |snapshot_handle: &str| VolumeInfo {
+            backup_method: "CSISnapshot".to_owned(),
+            csi_snapshot_info: Some(CsiSnapshotInfo {
+                snapshot_handle: snapshot_handle.to_owned(),
+                ..CsiSnapshotInfo::default()
+            }),
+            ..VolumeInfo::default()
+        };
+        let native = |snapshot_handle: &str| VolumeInfo {
+            backup_method: "NativeSnapshot".to_owned(),
+            native_snapshot_info: Some(NativeSnapshotInfo { snapshot_handle: snapshot_handle.to_owned() }),
+            ..VolumeInfo::default()
+        };
+        let selection = Selection {
+            resources: NameFilter::new(&[], &[]),
+            namespaces: NameFilter::new(&[], &[]),
+            cluster_scope: None.into(),
+            details: Details::default(),
+        };
+        let reach = Reach {
+            snapshots: Snapshots::Wanted,
+            data_path: DataPath::Holdfast,
+            drivers: BTreeSet::new(),
+            native: BTreeSet::new(),
+        };
+        let found = |volume: VolumeInfo, result: &str| {
+            let volume = VolumeInfo { result: result.to_owned(), ..volume };
+            unreadable(&[volume], &selection, &reach).len()
+        };
+        let both: [&dyn Fn(&str) -> VolumeInfo; 2] = [&csi, &native];
+        for volume in both {
+            assert_eq!(found(volume(""), "failed"), 0);
+            assert_eq!(found(volume("a"), "failed"), 1);
+            assert_eq!(found(volume(""), "succeeded"), 1);
+        }
+        assert_eq!(found(VolumeInfo { snapshot_data_moved: true, ..csi("") }, "failed"), 1);
+        assert_eq!(
+            found(VolumeInfo { backup_method: "CSISnapshot".to_owned(), ..VolumeInfo::default() }, "failed"),
+            1
+        );
     }
 }
