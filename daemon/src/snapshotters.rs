@@ -18,6 +18,8 @@ use crate::repository::Password;
 
 mod aws;
 mod local;
+#[cfg(test)]
+pub(crate) mod recorded;
 
 /// Velero's tags, by which a snapshot is found again and bound to its backup.
 const BACKUP_TAG: &str = "velero.io/backup";
@@ -132,8 +134,13 @@ pub trait VolumeSnapshotter: Send + Sync {
     /// Deletes what an attempt at this backup has left. No other backup has its UID.
     async fn delete_all_of(&self, backup_uid: &str) -> Result<(), Error>;
 
-    /// One that is gone already is as good.
+    /// One that is gone already is as good. What it needed may stay until [`VolumeSnapshotter::tidy`].
     async fn delete_snapshot(&self, snapshot: &str, binding: &Binding) -> Result<(), Error>;
+
+    /// Called once after snapshots were deleted: removes what only they needed.
+    async fn tidy(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// The provider of a VolumeSnapshotLocation.

@@ -180,28 +180,32 @@ impl VolumeSnapshotter for Local {
                 return Ok(());
             }
         }
-        self.tidy().await
+        self.prune().await
     }
 
     async fn delete_snapshot(&self, snapshot: &str, binding: &Binding) -> Result<(), Error> {
         let _turn = turn().await?;
         let tags = Tags::new(tags(binding));
-        {
-            let _shared = self.lock.hold(Hold::Shared).await?;
-            match self.repository.forget(snapshot, &tags).await {
-                Ok(_) => {}
-                // With the repository the snapshot is gone, too.
-                Err(repository::Error::Missing { .. }) => return Ok(()),
-                Err(error) => return Err(said(error)),
-            }
+        let _shared = self.lock.hold(Hold::Shared).await?;
+        match self.repository.forget(snapshot, &tags).await {
+            // With the repository the snapshot is gone, too.
+            Ok(_) | Err(repository::Error::Missing { .. }) => Ok(()),
+            Err(error) => Err(said(error)),
         }
-        self.tidy().await
+    }
+
+    async fn tidy(&self) -> Result<(), Error> {
+        let _turn = turn().await?;
+        match self.repository.exists().await.map_err(said)? {
+            true => self.prune().await,
+            false => Ok(()),
+        }
     }
 }
 
 impl Local {
     /// Removes the data that no snapshot needs.
-    async fn tidy(&self) -> Result<(), Error> {
+    async fn prune(&self) -> Result<(), Error> {
         match self.lock.try_alone().await? {
             Some(_alone) => self.repository.prune(Deletion::Now).await.map_err(said),
             // Somebody copies or restores: the next deletion removes this one's data, too.

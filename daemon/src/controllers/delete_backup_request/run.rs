@@ -194,14 +194,15 @@ impl Work {
             return Err(failed(undeletable));
         }
         let home = self.request.namespace().unwrap_or_default();
-        delete::native::check(&snapshots, name, cluster.client(), &home).await.map_err(failed)?;
+        let snapshots = delete::native::open(&snapshots, name, cluster.client(), &home).await;
+        let snapshots = snapshots.map_err(failed)?;
         // A mark whose answer got lost is there all the same, so from here on there is no way back.
         if is_any {
             delete::mark(&store, &record, Data::MayBeThere).await.map_err(midway)?;
             let cx = Context { backup: name, location: &self.start.location, cluster };
             let deleted = delete::volumes(&data, actions, &cx).await;
             let forgotten = delete::pod_volumes::delete(&files, name, repositories, &store).await;
-            let removed = delete::native::delete(&snapshots, name, cluster.client(), &home).await;
+            let removed = delete::native::delete(snapshots).await;
             let errors: Vec<String> =
                 [deleted, forgotten, removed].into_iter().filter_map(Result::err).flatten().collect();
             if !errors.is_empty() {

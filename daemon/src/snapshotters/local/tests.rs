@@ -106,6 +106,9 @@ async fn a_volume_comes_back_with_its_owner_and_nothing_is_left_when_its_snapsho
         local.delete_snapshot(snapshot, &binding(backup, "pv")).await.unwrap();
         local.delete_snapshot(snapshot, &binding(backup, "pv")).await.unwrap();
     }
+    // Once for both.
+    assert_eq!((place.stored("snapshots"), place.stored("data")), (0, stored));
+    local.tidy().await.unwrap();
     assert_eq!((place.stored("snapshots"), place.stored("data"), place.stored("index")), (0, 0, 0));
 }
 
@@ -130,6 +133,7 @@ async fn what_an_interrupted_attempt_left_is_deleted_by_the_backup_s_uid() {
     let place = Place::new();
     let local = place.open().await.unwrap();
     local.delete_all_of("uid-of-one").await.unwrap();
+    local.tidy().await.unwrap();
     std::fs::create_dir(place.seen("/srv/data")).unwrap();
     for (backup, volume) in [("one", "a"), ("one", "b"), ("two", "a")] {
         local.create_snapshot(&subject("/srv/data"), &binding(backup, volume)).await.unwrap();
