@@ -21,17 +21,23 @@ use crate::causes::with_causes;
 use crate::clock::Clock;
 use crate::cluster::Item;
 use crate::engine::native::{
-    self, Phase, Purpose, SnapshotLocations, SnapshotRecord, SnapshotSpec, SnapshotStatus,
+    Phase, Purpose, SnapshotLocations, SnapshotRecord, SnapshotSpec, SnapshotStatus,
 };
 use crate::engine::run_log::{Message, Place};
 use crate::snapshotters::{self, Binding, Subject, VolumeSnapshotter};
 
+mod clear;
+mod wait;
 mod zone;
+
+pub use clear::clear_snapshots;
 
 const VOLUMES: &str = "persistentvolumes";
 const CSI_SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
 /// Requests to providers that are under way at the end of a run.
 const AT_ONCE: usize = 8;
+/// What a Backup without `itemOperationTimeout` gives all of them together.
+const OPERATION_TIME_OUT: Duration = Duration::from_secs(4 * 3600);
 /// A run that has failed does not wait longer for its traces to go.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(60);
 
@@ -103,7 +109,14 @@ impl Natives {
                 tracing::warn!(snapshot, error = %error, "left a snapshot of a failed backup");
             }
         });
-        let all = stream::iter(deletions).buffer_unordered(AT_ONCE).collect::<Vec<()>>();
+        let all = async {
+            stream::iter(deletions).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+            for Opened { name, snapshotter } in self.opened.get().into_iter().flatten() {
+                if let Err(error) = snapshotter.tidy().await {
+                    tracing::warn!(location = name, error = %error, "left data of a failed backup");
+                }
+            }
+        };
         if tokio::time::timeout(GIVE_UP_WITHIN, all).await.is_err() {
             let backup = self.backup.name_any();
             tracing::warn!(backup, "left snapshots of a failed backup: they did not go in time");
@@ -113,22 +126,6 @@ impl Natives {
     fn state(&self) -> MutexGuard<'_, Vec<Taken>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Deletes the snapshots of an attempt that was interrupted.
-pub async fn clear_snapshots(client: &Client, backup: &velero::Backup) -> Result<(), native::Error> {
-    let namespace = backup.metadata.namespace.as_deref().unwrap_or_default();
-    let uid = backup.metadata.uid.as_deref().unwrap_or_default();
-    if uid.is_empty() {
-        return Ok(());
-    }
-    let locations = SnapshotLocations::new(client, namespace);
-    for name in &backup.spec.volume_snapshot_locations {
-        let snapshotter = locations.open(name, Purpose::RestoreOrDelete).await?;
-        let cleared = snapshotter.delete_all_of(uid).await;
-        cleared.map_err(|source| native::Error::Provider { name: name.clone(), source })?;
-    }
-    Ok(())
 }
 
 impl Collector<'_> {
@@ -232,23 +229,8 @@ impl Collector<'_> {
     /// Waits for the snapshots that are on their way, and writes down what became of all.
     pub(super) async fn finish_snapshots(&self) -> Result<(), serde_json::Error> {
         let taken = self.natives.state().clone();
-        let deadline = self.natives.backup.spec.item_operation_timeout.and_then(|timeout| timeout.as_std());
-        let deadline = deadline.unwrap_or(Duration::from_secs(4 * 3600));
-        let waits = taken.into_iter().map(|mut taken| async move {
-            let snapshot = &taken.record.status.provider_snapshot_id;
-            let whole = tokio::time::timeout(deadline, taken.location.snapshotter.wait(snapshot)).await;
-            let reason = match whole {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some(format!("it is not whole after {} s", deadline.as_secs())),
-            };
-            taken.record.status.phase = if reason.is_none() { Phase::Completed } else { Phase::Failed };
-            (taken, reason)
-        });
-        let mut ended: Vec<_> = stream::iter(waits).buffer_unordered(AT_ONCE).collect().await;
-        ended.sort_by(|(a, _), (b, _)| {
-            a.record.spec.persistent_volume_name.cmp(&b.record.spec.persistent_volume_name)
-        });
+        let time = self.natives.backup.spec.item_operation_timeout.and_then(|timeout| timeout.as_std());
+        let ended = wait::for_all(taken, time.unwrap_or(OPERATION_TIME_OUT)).await;
         for (taken, reason) in ended {
             match reason {
                 None => self.volumes.count(|counts| counts.native_completed += 1),
