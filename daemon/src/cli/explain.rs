@@ -108,7 +108,7 @@ fn answer(args: Args) -> anyhow::Result<(Vec<Choice>, Vec<String>, Answer)> {
     }
     let mut explained = Vec::new();
     let namespaces = namespaces_of(&objects);
-    let surroundings = Surroundings::of(&objects);
+    let surroundings = Surroundings::of(&discovery, &objects);
     let places = names.iter().map(|name| name.find(&discovery, &objects)).collect::<Result<Vec<_>, _>>()?;
     let verdicts: Vec<_> = choices
         .iter()

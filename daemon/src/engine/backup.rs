@@ -19,7 +19,7 @@ use crate::store::{self, BackupStore};
 
 mod block;
 mod collect;
-mod csi;
+pub(crate) mod csi;
 mod existing;
 mod files;
 mod hooks;

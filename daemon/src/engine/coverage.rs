@@ -131,7 +131,13 @@ pub fn choices(manifests: &[Manifest]) -> Result<Vec<Choice>, serde_json::Error>
         };
         let rules = spec.resource_policy.as_ref().map(|policy| policy.name.as_str());
         let rules = rules.map_or_else(Default::default, |name| config_map(manifests, name));
-        let volumes = VolumeChoice::new(&spec, rules, locations.clone());
+        let volumes = VolumeChoice {
+            namespace: manifest.namespace.clone(),
+            annotations: annotations(manifest),
+            rules,
+            locations: locations.clone(),
+            ..VolumeChoice::of(&spec)
+        };
         let made = Made { name: manifest.name.clone(), how, volumes };
         let filters = filters_of(spec);
         match choices.iter_mut().find(|known| known.policy == manifest.policy && known.filters == filters) {
@@ -157,6 +163,12 @@ pub fn of_schedules(schedules: &[Arc<velero::Schedule>]) -> Vec<Choice> {
         }
     }
     choices
+}
+
+/// Which a Schedule's backups have as well.
+fn annotations(manifest: &Manifest) -> BTreeMap<String, String> {
+    let annotations = manifest.value.pointer("/metadata/annotations").cloned();
+    annotations.and_then(|annotations| serde_json::from_value(annotations).ok()).unwrap_or_default()
 }
 
 /// By name of the snapshot location.

@@ -28,7 +28,7 @@ use crate::cluster::write::WriteError;
 use crate::cluster::{self, Discovery, Item, ListScope, Resource};
 use crate::engine::run_log::{Message, Place};
 
-mod class;
+pub(crate) mod class;
 mod facts;
 pub mod leftovers;
 mod object;

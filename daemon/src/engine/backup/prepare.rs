@@ -7,12 +7,13 @@ use chrono::{DateTime, Utc};
 use holdfast_policy::duration::GoDuration;
 use holdfast_policy::time::from_chrono;
 use holdfast_policy::velero::{self, AccessMode, Backup, BackupPhase, BackupSpec, LocationPhase, labels};
+use kube::ResourceExt;
 
 use super::policy::{self, PolicySources};
+use crate::engine::native::choice;
 use crate::engine::select::{NamespaceFacts, ResourceFilter, VOLUME_GROUP_LABEL, complete_filters};
 
 mod filters;
-mod snapshot_locations;
 
 /// Version of the archive's format that runs write.
 const FORMAT_VERSION: &str = "1.1.0";
@@ -91,7 +92,7 @@ pub fn prepare(backup: &Backup, environment: Environment<'_>, now: DateTime<Utc>
     problems.extend(ttl_problem(&backup.spec));
     let named = &backup.spec.volume_snapshot_locations;
     let default = &environment.defaults.snapshot_locations;
-    match snapshot_locations::resolve(named, environment.snapshot_locations, default) {
+    match choice::resolve(named, &providers(environment.snapshot_locations), default) {
         Ok(names) => backup.spec.volume_snapshot_locations = names,
         Err(reasons) => problems.extend(reasons),
     }
@@ -112,6 +113,11 @@ pub fn prepare(backup: &Backup, environment: Environment<'_>, now: DateTime<Utc>
         status.phase = Some(BackupPhase::FailedValidation);
         Prepared::Invalid(backup)
     }
+}
+
+/// By name of the snapshot location.
+fn providers(locations: &[velero::VolumeSnapshotLocation]) -> BTreeMap<String, String> {
+    locations.iter().map(|location| (location.name_any(), location.spec.provider.clone())).collect()
 }
 
 /// Fills in what the spec leaves open; gives the time to live.

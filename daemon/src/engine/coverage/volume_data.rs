@@ -1,7 +1,7 @@
 //! What backups would do with the data of one volume: the same decisions as a run's, from what is known without one (reference:
 //! velero-backup.md 6.2, 6.3). Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use holdfast_policy::model::volumes::VolumeActionType;
@@ -9,29 +9,32 @@ use holdfast_policy::resource_policy::{ResourcePolicy, Volume};
 use holdfast_policy::velero::{BackupSpec, labels};
 use serde_json::Value;
 
+use crate::cluster::Discovery;
+use crate::engine::backup::csi::class::{self, Class, Wishes};
+use crate::engine::native;
 use crate::engine::select::Object;
 use crate::snapshotters;
 
 const CLAIMS: &str = "persistentvolumeclaims";
 const VOLUMES: &str = "persistentvolumes";
+const CLASSES: &str = "volumesnapshotclasses.snapshot.storage.k8s.io";
+const CSI_SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
 /// Kinds whose objects are looked into.
-pub const LOOKED_AT: [&str; 5] = [
-    CLAIMS,
-    VOLUMES,
-    "pods",
-    "volumesnapshotclasses.snapshot.storage.k8s.io",
-    "volumesnapshotlocations.velero.io",
-];
+pub const LOOKED_AT: [&str; 5] = [CLAIMS, VOLUMES, "pods", CLASSES, "volumesnapshotlocations.velero.io"];
 
 /// What a Schedule or Backup says of volumes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VolumeChoice {
-    snapshots: bool,
-    all_files: bool,
+    pub namespace: String,
+    pub annotations: BTreeMap<String, String>,
     /// The ConfigMap of its volume policies.
-    rules: BTreeMap<String, String>,
+    pub rules: BTreeMap<String, String>,
     /// Providers by the names of the policies' snapshot locations.
-    locations: BTreeMap<String, String>,
+    pub locations: BTreeMap<String, String>,
+    pub(super) snapshots: bool,
+    pub(super) all_files: bool,
+    /// Snapshot locations.
+    pub(super) named: Vec<String>,
 }
 
 /// What is known of all volumes of a cluster.
@@ -40,9 +43,10 @@ pub struct Surroundings<'a> {
     volumes: BTreeMap<&'a str, Value>,
     claims: BTreeMap<(&'a str, &'a str), Value>,
     pods: BTreeMap<&'a str, Vec<Value>>,
-    /// That have a VolumeSnapshotClass.
-    drivers: BTreeSet<String>,
-    locations: BTreeMap<String, String>,
+    /// Where VolumeSnapshots are served, volumes of CSI drivers have no other snapshots.
+    classes: Option<Vec<Class>>,
+    /// Providers by namespace and name.
+    locations: BTreeMap<(&'a str, &'a str), String>,
 }
 
 /// What becomes of a volume's data.
@@ -66,26 +70,21 @@ impl fmt::Display for Data {
 }
 
 impl VolumeChoice {
-    /// `rules` is the data of the ConfigMap that the spec names, `locations` the providers of snapshot locations by name.
-    pub fn new(
-        spec: &BackupSpec,
-        rules: BTreeMap<String, String>,
-        locations: BTreeMap<String, String>,
-    ) -> Self {
-        let named = &spec.volume_snapshot_locations;
-        let used = |name: &String| named.is_empty() || named.contains(name);
+    /// What its spec tells.
+    pub fn of(spec: &BackupSpec) -> Self {
         Self {
             snapshots: spec.snapshot_volumes != Some(false),
             all_files: spec.default_volumes_to_fs_backup == Some(true),
-            rules,
-            locations: locations.into_iter().filter(|(name, _)| used(name)).collect(),
+            named: spec.volume_snapshot_locations.clone(),
+            ..Self::default()
         }
     }
 }
 
 impl<'a> Surroundings<'a> {
-    pub fn of(objects: &'a [Object]) -> Self {
-        let mut found = Self::default();
+    pub fn of(discovery: &Discovery, objects: &'a [Object]) -> Self {
+        let served = discovery.by_group_resource(CSI_SNAPSHOTS).is_some();
+        let mut found = Self { classes: served.then(Vec::new), ..Self::default() };
         for object in objects {
             let group_resource = object.resource.group_resource();
             if !LOOKED_AT.contains(&group_resource.as_str()) {
@@ -94,8 +93,6 @@ impl<'a> Surroundings<'a> {
             let Ok(json) = serde_json::from_slice::<Value>(&object.item.json) else { continue };
             let (namespace, name) =
                 (object.item.namespace.as_deref().unwrap_or_default(), object.item.name.as_str());
-            let text =
-                |pointer: &str| json.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             match group_resource.as_str() {
                 VOLUMES => {
                     found.volumes.insert(name, json);
@@ -104,11 +101,12 @@ impl<'a> Surroundings<'a> {
                     found.claims.insert((namespace, name), json);
                 }
                 "pods" => found.pods.entry(namespace).or_default().push(json),
-                "volumesnapshotclasses.snapshot.storage.k8s.io" => {
-                    found.drivers.insert(text("/driver"));
+                CLASSES => {
+                    found.classes.get_or_insert_default().extend(serde_json::from_value::<Class>(json));
                 }
                 _ => {
-                    found.locations.insert(name.to_owned(), text("/spec/provider"));
+                    let provider = json.pointer("/spec/provider").and_then(Value::as_str).unwrap_or_default();
+                    found.locations.insert((namespace, name), provider.to_owned());
                 }
             }
         }
@@ -162,7 +160,11 @@ impl<'a> Surroundings<'a> {
                 }
             }
         }
-        self.snapshot(volume, choice)
+        let driver = volume.pointer("/spec/csi/driver").and_then(Value::as_str);
+        match (driver, &self.classes) {
+            (Some(driver), Some(classes)) => self.csi_snapshot(driver, claim, choice, classes),
+            (Some(_) | None, _) => self.native_snapshot(volume, choice),
+        }
     }
 
     fn action(
@@ -184,20 +186,50 @@ impl<'a> Surroundings<'a> {
         Ok(policy.volume_policy(&facts).map(|policy| policy.action))
     }
 
-    fn snapshot(&self, volume: &Value, choice: &VolumeChoice) -> Data {
-        let driver = volume.pointer("/spec/csi/driver").and_then(Value::as_str);
-        if let Some(driver) = driver.filter(|driver| self.drivers.contains(*driver)) {
-            return Data::CsiSnapshot { driver: driver.to_owned() };
+    /// These are made of claims.
+    fn csi_snapshot(
+        &self,
+        driver: &str,
+        claim: Option<(&str, &str)>,
+        choice: &VolumeChoice,
+        classes: &[Class],
+    ) -> Data {
+        let Some(claim) = claim.and_then(|claim| self.claims.get(&claim)) else {
+            return Data::NotKept { reason: "its claim is not there".to_owned() };
+        };
+        let annotations = claim.pointer("/metadata/annotations").cloned();
+        let annotations = annotations.and_then(|annotations| serde_json::from_value(annotations).ok());
+        let claim = &annotations.unwrap_or_default();
+        match class::choose(&Wishes { driver, claim, backup: &choice.annotations }, classes) {
+            Ok(_) => Data::CsiSnapshot { driver: driver.to_owned() },
+            Err(error) => Data::NotKept { reason: error.to_string() },
         }
-        let known = choice.locations.iter().chain(&self.locations);
-        let taker = known.clone().find(|(_, provider)| snapshotters::may_take(provider, volume));
-        match (taker, driver) {
-            (Some((location, _)), _) => Data::NativeSnapshot { location: location.clone() },
-            (None, Some(driver)) => {
-                Data::NotKept { reason: format!("there is no VolumeSnapshotClass of driver {driver}") }
-            }
-            (None, None) => Data::NotKept { reason: "no snapshot location takes such volumes".to_owned() },
-        }
+    }
+
+    /// The server's default locations are not known here.
+    fn native_snapshot(&self, volume: &Value, choice: &VolumeChoice) -> Data {
+        let here = self.locations.iter().filter(|((namespace, _), _)| *namespace == choice.namespace);
+        let here = here.map(|((_, name), provider)| ((*name).to_owned(), provider.clone()));
+        let mut known: BTreeMap<String, String> = here.collect();
+        known.extend(choice.locations.clone());
+        let named: Vec<String> = choice
+            .named
+            .iter()
+            .filter(|name| match known.get(*name) {
+                Some(provider) => snapshotters::may_take(provider, volume),
+                None => true,
+            })
+            .cloned()
+            .collect();
+        known.retain(|_, provider| snapshotters::may_take(provider, volume));
+        let reason = match native::choice::resolve(&named, &known, &BTreeMap::new()) {
+            Err(problems) => problems.join("; "),
+            Ok(names) => match names.into_iter().next() {
+                Some(location) => return Data::NativeSnapshot { location },
+                None => "no snapshot location takes such volumes".to_owned(),
+            },
+        };
+        Data::NotKept { reason }
     }
 
     /// Pods that mount a claim, each with whether it is to be read file by file where that is so for all or for those that ask.

@@ -12,31 +12,31 @@ const IS_DEFAULT: &str = "snapshot.storage.kubernetes.io/is-default-class";
 
 /// A class, as far as it decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub(super) struct Class {
-    pub(super) metadata: Metadata,
+pub(crate) struct Class {
+    pub(crate) metadata: Metadata,
     #[serde(default)]
-    pub(super) driver: String,
+    pub(crate) driver: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub(super) struct Metadata {
-    pub(super) name: String,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) annotations: BTreeMap<String, String>,
+pub(crate) struct Metadata {
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// What people asked for.
-pub(super) struct Wishes<'a> {
-    pub(super) driver: &'a str,
+pub(crate) struct Wishes<'a> {
+    pub(crate) driver: &'a str,
     /// Annotations of the claim.
-    pub(super) claim: &'a BTreeMap<String, String>,
+    pub(crate) claim: &'a BTreeMap<String, String>,
     /// Annotations of the backup.
-    pub(super) backup: &'a BTreeMap<String, String>,
+    pub(crate) backup: &'a BTreeMap<String, String>,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::engine::backup) enum Error {
+pub(crate) enum Error {
     #[error("there is no VolumeSnapshotClass of driver {driver}")]
     NoneOfDriver { driver: String },
     #[error(
@@ -48,7 +48,7 @@ pub(in crate::engine::backup) enum Error {
 
 /// The class that the claim names, then the one that the backup names for the driver, then the first that is labelled for
 /// Velero, then the driver's default, then its only one. A name that fits no class of the driver counts as none.
-pub(super) fn choose<'a>(wishes: &Wishes<'_>, classes: &'a [Class]) -> Result<&'a str, Error> {
+pub(crate) fn choose<'a>(wishes: &Wishes<'_>, classes: &'a [Class]) -> Result<&'a str, Error> {
     let Wishes { driver, claim, backup } = wishes;
     let of_driver: Vec<&Class> =
         classes.iter().filter(|class| class.driver.eq_ignore_ascii_case(driver)).collect();

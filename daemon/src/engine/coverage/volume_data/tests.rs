@@ -49,29 +49,43 @@ fn cluster(source: Value, annotations: Value) -> Vec<Object> {
                 "spec": {"volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": "data"}}]},
             }),
         ),
-        object(
-            "snapshot.storage.k8s.io",
-            "volumesnapshotclasses",
-            "VolumeSnapshotClass",
-            json!({
-                "metadata": {"name": "fast"}, "driver": "disk.example",
-            }),
-        ),
+        class("fast", "disk.example", json!({})),
     ]
 }
 
+fn class(name: &str, driver: &str, labels: Value) -> Object {
+    let group = "snapshot.storage.k8s.io";
+    let value = json!({"metadata": {"name": name, "labels": labels}, "driver": driver});
+    object(group, "volumesnapshotclasses", "VolumeSnapshotClass", value)
+}
+
+fn location(namespace: &str, name: &str, provider: &str) -> Object {
+    let value = json!({"metadata": {"name": name, "namespace": namespace}, "spec": {"provider": provider}});
+    object("velero.io", "volumesnapshotlocations", "VolumeSnapshotLocation", value)
+}
+
+/// What a Backup in namespace `backups` does, whose policies make location `copies`.
 fn told(objects: &[Object], spec: Value, rules: &str) -> String {
     let spec: BackupSpec = serde_json::from_value(spec).unwrap();
     let rules = match rules {
         "" => BTreeMap::new(),
         text => BTreeMap::from([("rules".to_owned(), format!("version: v1\nvolumePolicies: [{text}]\n"))]),
     };
-    let locations = BTreeMap::from([("copies".to_owned(), "local".to_owned())]);
-    let choice = VolumeChoice::new(&spec, rules, locations);
-    let surroundings = Surroundings::of(objects);
-    let of = |place: usize| surroundings.data_of(&objects[place], &choice).unwrap().to_string();
+    let choice = VolumeChoice {
+        namespace: "backups".to_owned(),
+        rules,
+        locations: BTreeMap::from([("copies".to_owned(), "local".to_owned())]),
+        ..VolumeChoice::of(&spec)
+    };
+    told_of(objects, &choice)
+}
+
+fn told_of(objects: &[Object], choice: &VolumeChoice) -> String {
+    let discovery = Discovery::without_a_cluster(&[]);
+    let surroundings = Surroundings::of(&discovery, objects);
+    let of = |place: usize| surroundings.data_of(&objects[place], choice).unwrap().to_string();
     assert_eq!(of(0), of(1));
-    assert_eq!(surroundings.data_of(&objects[2], &choice), None);
+    assert_eq!(surroundings.data_of(&objects[2], choice), None);
     of(0)
 }
 
@@ -97,6 +111,61 @@ fn a_volume_s_data_is_told_as_a_run_would_decide() {
     );
     let folder = cluster(json!({"hostPath": {"path": "/srv"}}), json!({}));
     assert_eq!(told(&folder, json!({}), ""), "in a snapshot of location copies");
-    let elsewhere = json!({"volumeSnapshotLocations": ["other"]});
-    assert_eq!(told(&folder, elsewhere, ""), "not kept: no snapshot location takes such volumes");
+    let nfs = cluster(json!({"nfs": {"path": "/srv"}}), json!({}));
+    assert_eq!(told(&nfs, json!({}), ""), "not kept: no snapshot location takes such volumes");
+}
+
+#[test]
+fn the_location_is_the_one_that_a_run_chooses() {
+    let mut objects = cluster(json!({"hostPath": {"path": "/srv"}}), json!({}));
+    let of = |objects: &[Object], names: Value| told(objects, json!({"volumeSnapshotLocations": names}), "");
+    let absent = "not kept: volume snapshot location other does not exist: create it, or leave it out of \
+                  volumeSnapshotLocations";
+    assert_eq!(of(&objects, json!(["other"])), absent);
+    objects.extend([location("elsewhere", "other", "local"), location("backups", "ebs", "velero.io/aws")]);
+    assert_eq!(of(&objects, json!(["other"])), absent);
+    assert_eq!(of(&objects, json!(["ebs"])), "in a snapshot of location copies");
+    objects.push(location("backups", "other", "velero.io/local"));
+    assert_eq!(of(&objects, json!(["ebs", "other"])), "in a snapshot of location other");
+    let several = of(&objects, json!([]));
+    assert!(
+        several.starts_with("not kept: provider local has several volume snapshot locations"),
+        "{several}"
+    );
+}
+
+#[test]
+fn volumes_of_csi_drivers_have_no_other_snapshots_where_the_cluster_serves_them() {
+    let mut objects =
+        cluster(json!({"csi": {"driver": "ebs.csi.aws.com", "volumeHandle": "vol-1"}}), json!({}));
+    objects.push(location("backups", "ebs", "aws"));
+    let no_class = "not kept: there is no VolumeSnapshotClass of driver ebs.csi.aws.com";
+    assert_eq!(told(&objects, json!({}), ""), no_class);
+    objects.remove(3);
+    assert_eq!(told(&objects, json!({}), ""), "in a snapshot of location ebs");
+    // Nobody asks for a volume whose claim is gone.
+    objects.push(class("ebs", "ebs.csi.aws.com", json!({})));
+    let discovery = Discovery::without_a_cluster(&[]);
+    let alone = [&objects[..1], &objects[3..]].concat();
+    let data =
+        Surroundings::of(&discovery, &alone).data_of(&alone[0], &VolumeChoice::of(&BackupSpec::default()));
+    assert_eq!(data, Some(Data::NotKept { reason: "its claim is not there".to_owned() }));
+}
+
+#[test]
+fn of_several_classes_one_has_to_be_marked() {
+    let mut objects = cluster(json!({"csi": {"driver": "disk.example"}}), json!({}));
+    objects.push(class("slow", "disk.example", json!({})));
+    let several = told(&objects, json!({}), "");
+    assert!(
+        several.starts_with("not kept: driver disk.example has several VolumeSnapshotClasses (fast, slow)")
+    );
+    let annotation = "velero.io/csi-volumesnapshot-class_disk.example".to_owned();
+    let choice = VolumeChoice {
+        annotations: BTreeMap::from([(annotation, "slow".to_owned())]),
+        ..VolumeChoice::of(&BackupSpec::default())
+    };
+    assert_eq!(told_of(&objects, &choice), "in a CSI snapshot of driver disk.example");
+    objects.push(class("marked", "disk.example", json!({"velero.io/csi-volumesnapshot-class": "true"})));
+    assert_eq!(told(&objects, json!({}), ""), "in a CSI snapshot of driver disk.example");
 }

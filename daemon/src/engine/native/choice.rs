@@ -2,26 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_policy::velero::VolumeSnapshotLocation;
-
-/// The names as they are to stand in the spec, or what is wrong with them. `named` is what the spec says, `defaults` the location
-/// of each provider that counts where it has several.
-pub(super) fn resolve(
+/// The names as they are to stand in the spec, or what is wrong with them. `named` is what the spec says, `known` the provider of
+/// each location, `defaults` the location of each provider that counts where it has several.
+pub(crate) fn resolve(
     named: &[String],
-    known: &[VolumeSnapshotLocation],
+    known: &BTreeMap<String, String>,
     defaults: &BTreeMap<String, String>,
 ) -> Result<Vec<String>, Vec<String>> {
     let mut problems = Vec::new();
     let mut chosen: BTreeMap<&str, &str> = BTreeMap::new();
-    let find = |name: &str| known.iter().find(|location| location.metadata.name.as_deref() == Some(name));
     for name in named {
-        let Some(location) = find(name) else {
+        let Some(provider) = known.get(name) else {
             problems.push(format!(
                 "volume snapshot location {name} does not exist: create it, or leave it out of volumeSnapshotLocations"
             ));
             continue;
         };
-        let provider = plain(&location.spec.provider);
+        let provider = plain(provider);
         match chosen.get(provider) {
             Some(first) if first != name => problems.push(format!(
                 "volume snapshot locations {first} and {name} are both of provider {provider}: a backup uses one of each"
@@ -32,19 +29,19 @@ pub(super) fn resolve(
             }
         }
     }
-    let providers: BTreeSet<&str> = known.iter().map(|location| plain(&location.spec.provider)).collect();
+    let providers: BTreeSet<&str> = known.values().map(|provider| plain(provider)).collect();
     for provider in providers {
         if chosen.contains_key(provider) {
             continue;
         }
-        let of_provider = known.iter().filter(|location| plain(&location.spec.provider) == provider);
-        let names: Vec<&str> = of_provider.filter_map(|location| location.metadata.name.as_deref()).collect();
+        let of_provider = known.iter().filter(|(_, other)| plain(other) == provider);
+        let names: Vec<&str> = of_provider.map(|(name, _)| name.as_str()).collect();
         match (names.as_slice(), defaults.get(provider)) {
             ([], _) => {}
             ([only], _) => {
                 chosen.insert(provider, only);
             }
-            ([..], Some(default)) if find(default).is_some() => {
+            ([..], Some(default)) if known.contains_key(default) => {
                 chosen.insert(provider, default);
             }
             ([..], Some(default)) => problems.push(format!(
@@ -73,17 +70,11 @@ mod tests {
         known: &[(&str, &str)],
         defaults: &[(&str, &str)],
     ) -> Result<Vec<String>, usize> {
-        let known: Vec<VolumeSnapshotLocation> = known
-            .iter()
-            .map(|(name, provider)| {
-                let mut location = VolumeSnapshotLocation::new(name, Default::default());
-                location.spec.provider = (*provider).to_owned();
-                location
-            })
-            .collect();
+        let map = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
         let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
-        let defaults = defaults.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        resolve(&named, &known, &defaults).map_err(|problems| problems.len())
+        resolve(&named, &map(known), &map(defaults)).map_err(|problems| problems.len())
     }
 
     #[test]
