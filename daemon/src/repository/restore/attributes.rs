@@ -14,8 +14,6 @@ pub(super) const PERMISSIONS: u32 = 0o7777;
 const NANOSECONDS: i128 = 1_000_000_000;
 /// Labels are the node's matter: those of the old pod would lock the new one out.
 const LABEL: &str = "security.selinux";
-/// More names than any file system lets a file have.
-const NAMES: usize = 64 * 1024;
 
 /// The snapshot's mode, which is written as Go's `FileMode`.
 pub(super) fn mode(node: &Node) -> Option<Mode> {
@@ -85,9 +83,8 @@ fn new_owner(found: &Stat, wanted: &Metadata) -> Option<(Option<Uid>, Option<Gid
 /// A file system that has none is no reason to give up the file.
 fn extended(opened: BorrowedFd<'_>, metadata: &Metadata) {
     let wanted = &metadata.extended_attributes;
-    let mut names = [0; NAMES];
-    let there = rustix::fs::flistxattr(opened, &mut names).unwrap_or_default();
-    for name in names[..there].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    let names = names(opened).unwrap_or_default();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         if name != LABEL.as_bytes() && !wanted.iter().any(|it| it.name.as_bytes() == name) {
             told(rustix::fs::fremovexattr(opened, name), name);
         }
@@ -96,6 +93,17 @@ fn extended(opened: BorrowedFd<'_>, metadata: &Metadata) {
         let (name, value) = (attribute.name.as_str(), attribute.value.as_deref().unwrap_or_default());
         told(rustix::fs::fsetxattr(opened, name, value, XattrFlags::empty()), name.as_bytes());
     }
+}
+
+/// Most files have none.
+fn names(opened: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
+    let none: &mut [u8] = &mut [];
+    let mut names = vec![0; rustix::fs::flistxattr(opened, none)?];
+    if !names.is_empty() {
+        let there = rustix::fs::flistxattr(opened, names.as_mut_slice())?;
+        names.truncate(there);
+    }
+    Ok(names)
 }
 
 fn told(done: rustix::io::Result<()>, name: &[u8]) {
