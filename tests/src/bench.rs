@@ -5,6 +5,7 @@
 pub mod backup;
 pub mod files;
 pub mod lifecycle;
+mod memory;
 mod mix;
 pub mod policies;
 mod raw;

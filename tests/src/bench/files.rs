@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use super::progress;
+use super::{memory, progress};
 use crate::daemon::Cost;
 use crate::daemon::cost;
 
@@ -68,6 +68,7 @@ pub async fn run() -> anyhow::Result<Figures> {
         place.restic(&["init"]).await?;
         for step in Step::ALL {
             for tool in ["restic", "holdfast"] {
+                place.settle().await?;
                 let measured = match tool {
                     "restic" => place.restic(&place.restic_arguments(step)).await?,
                     _ => place.ours(step).await?,
@@ -83,12 +84,11 @@ pub async fn run() -> anyhow::Result<Figures> {
 }
 
 /// One of our steps, in a process of its own.
-pub async fn one_step(folder: PathBuf, step: &str) -> anyhow::Result<()> {
+pub async fn one_step(folder: PathBuf, step: &str, snapshot: Option<String>) -> anyhow::Result<()> {
     let place = Place::new(folder)?;
     let (repository, _) = place.repository()?;
-    match step {
-        "restore" => {
-            let snapshot = repository.snapshots().await?.pop().context("there is no snapshot")?;
+    match snapshot {
+        Some(snapshot) => {
             let restore = VolumeRestore {
                 snapshot,
                 folder: place.target("holdfast")?,
@@ -98,7 +98,7 @@ pub async fn one_step(folder: PathBuf, step: &str) -> anyhow::Result<()> {
             };
             repository.restore(restore).await?;
         }
-        _ => {
+        None => {
             let tags = [("backup-uid", step), ("pod-uid", "pod"), ("volume", "data")];
             let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
             let backup = VolumeBackup {
@@ -139,6 +139,13 @@ impl Place {
         Ok((Repository::new(store.restic_repository("bench")?, password), store))
     }
 
+    /// Nothing of earlier steps is still on its way to the disk, and memory is there.
+    async fn settle(&self) -> anyhow::Result<()> {
+        let status = Command::new("sync").status().await.context("running sync")?;
+        ensure!(status.success(), "sync ended with {status}");
+        memory::fill(&self.folder)
+    }
+
     fn target(&self, tool: &str) -> anyhow::Result<PathBuf> {
         let target = self.folder.join("restored").join(tool);
         fs::create_dir_all(&target)?;
@@ -165,13 +172,18 @@ impl Place {
 
     async fn ours(&self, step: Step) -> anyhow::Result<(Duration, Cost)> {
         let us = std::env::current_exe().context("finding our own path")?;
-        let name = match step {
-            Step::First => "first",
-            Step::Unchanged => "unchanged",
-            Step::Restore => "restore",
-        };
         let mut command = Command::new(us);
-        command.args(["bench-files-step"]).arg(&self.folder).arg(name);
+        command.arg("bench-files-step").arg(&self.folder);
+        match step {
+            Step::First => command.arg("first"),
+            Step::Unchanged => command.arg("unchanged"),
+            // Whoever asks for a restore says of which snapshot.
+            Step::Restore => {
+                let snapshot =
+                    self.repository()?.0.snapshots().await?.pop().context("there is no snapshot")?;
+                command.args(["restore", &snapshot])
+            }
+        };
         measure(command, &self.volume).await
     }
 }

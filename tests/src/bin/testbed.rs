@@ -54,7 +54,7 @@ enum Command {
     Bench(Bench),
     /// One step of `bench files`, in a process of its own.
     #[command(hide = true)]
-    BenchFilesStep { folder: PathBuf, step: String },
+    BenchFilesStep { folder: PathBuf, step: String, snapshot: Option<String> },
 }
 
 #[derive(Args)]
@@ -141,8 +141,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Env { at } => standing::exports(&at.directory).await?.lines(),
         Command::Image(image) => make(image)?,
         Command::Bench(bench) => measure(bench).await?,
-        Command::BenchFilesStep { folder, step } => {
-            bench::files::one_step(folder, &step).await?;
+        Command::BenchFilesStep { folder, step, snapshot } => {
+            bench::files::one_step(folder, &step, snapshot).await?;
             String::new()
         }
     };
