@@ -3,6 +3,7 @@
 pub mod amend;
 pub mod backup;
 pub mod coverage;
+pub mod data_moves;
 pub mod delete;
 pub mod inventory;
 pub mod native;

@@ -132,7 +132,7 @@ impl Stage {
         let list: Listed = self.file(name, RestoreFile::ResourceList).await;
         let listed = list.values().map(BTreeSet::len).sum::<usize>() as u64;
         assert_eq!(outcome.items, listed, "{name}");
-        assert_eq!(*seen.borrow(), Progress { total: listed, done: listed }, "{name}");
+        assert_eq!(*seen.borrow(), Progress { total: listed, done: listed, moves: None }, "{name}");
         Restored { outcome, list, results: self.file(name, RestoreFile::Results).await }
     }
 

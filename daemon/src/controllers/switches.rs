@@ -159,10 +159,11 @@ impl Switches {
 fn worker_of_backup(phase: BackupPhase) -> Option<Name> {
     match phase {
         BackupPhase::New | BackupPhase::Queued => Some(Name::BackupQueue),
-        BackupPhase::ReadyToStart | BackupPhase::InProgress => Some(Name::Backup),
-        BackupPhase::WaitingForPluginOperations | BackupPhase::WaitingForPluginOperationsPartiallyFailed => {
-            Some(Name::BackupOperations)
-        }
+        // What a run waits for, it waits for itself.
+        BackupPhase::ReadyToStart
+        | BackupPhase::InProgress
+        | BackupPhase::WaitingForPluginOperations
+        | BackupPhase::WaitingForPluginOperationsPartiallyFailed => Some(Name::Backup),
         BackupPhase::Finalizing | BackupPhase::FinalizingPartiallyFailed => Some(Name::BackupFinalizer),
         BackupPhase::FailedValidation
         | BackupPhase::Completed
@@ -174,9 +175,10 @@ fn worker_of_backup(phase: BackupPhase) -> Option<Name> {
 
 fn worker_of_restore(phase: RestorePhase) -> Option<Name> {
     match phase {
-        RestorePhase::New | RestorePhase::InProgress => Some(Name::Restore),
-        RestorePhase::WaitingForPluginOperations
-        | RestorePhase::WaitingForPluginOperationsPartiallyFailed => Some(Name::RestoreOperations),
+        RestorePhase::New
+        | RestorePhase::InProgress
+        | RestorePhase::WaitingForPluginOperations
+        | RestorePhase::WaitingForPluginOperationsPartiallyFailed => Some(Name::Restore),
         RestorePhase::Finalizing | RestorePhase::FinalizingPartiallyFailed => Some(Name::RestoreFinalizer),
         // A finished one comes back when it is deleted: its files are the restore controller's.
         RestorePhase::FailedValidation

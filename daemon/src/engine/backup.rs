@@ -20,6 +20,7 @@ use crate::store::{self, BackupStore};
 mod block;
 mod collect;
 pub(crate) mod csi;
+mod data_uploads;
 mod existing;
 mod files;
 mod hooks;
@@ -36,6 +37,7 @@ mod volume_info;
 mod volume_verdict;
 
 pub use csi::leftovers;
+pub use data_uploads::leftovers as move_leftovers;
 pub use existing::existing_namespaces;
 pub use native::clear_snapshots;
 pub use policy::{PolicySource, PolicySources, ReadError};
@@ -45,6 +47,7 @@ pub use volume_info::SnapshotCounts;
 
 use collect::Collector;
 use csi::CsiSnapshots;
+use data_uploads::DataUploads;
 use ledger::Ledger;
 use native::Natives;
 use pod_volumes::{Transfers, Which};
@@ -127,9 +130,12 @@ pub async fn run(run: BackupRun) -> Result<Outcome, Error> {
     let store = run.store.clone();
     let natives = Natives::new(run.cluster.client(), &run.clock, &run.backup);
     let csi = CsiSnapshots::new(run.cluster.client(), &run.clock, &run.backup);
-    let outcome = store_all(run, &name, &natives, &csi).await;
+    let uploads =
+        DataUploads::new(run.cluster.client(), &run.clock, &run.backup, &run.pod_volumes, &run.store);
+    let outcome = store_all(run, &name, &natives, &csi, &uploads).await;
     if outcome.is_err() {
         clear(&store, &name).await;
+        uploads.give_up().await;
         tokio::join!(natives.give_up(), csi.give_up());
     }
     outcome
@@ -140,6 +146,7 @@ async fn store_all(
     name: &str,
     natives: &Natives,
     csi: &CsiSnapshots,
+    uploads: &DataUploads,
 ) -> Result<Outcome, Error> {
     let BackupRun { backup, cluster, store, clock, progress, cancel, turns, options, pod_volumes } = run;
     let namespace = backup.metadata.namespace.clone().unwrap_or_default();
@@ -189,6 +196,7 @@ async fn store_all(
         transfers,
         natives,
         csi,
+        uploads,
         hooks: hooks::Hooks::new(rules, turns),
         blocks: block::Blocks::default(),
         group_label: backup.spec.volume_group_snapshot_label_key.as_deref().unwrap_or(VOLUME_GROUP_LABEL),
@@ -209,7 +217,7 @@ async fn store_all(
 
     let items = ledger.started();
     log.info(&format!("Backed up a total of {items} items"), &[]);
-    progress.send_replace(Progress { total: items, done: items });
+    progress.send_replace(Progress { total: items, done: items, moves: uploads.waiting() });
     let counts = files::put(&store, name, &log, &ledger, &volumes).await?;
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
@@ -230,7 +238,8 @@ async fn collect(collector: &Collector<'_>) -> Result<(), Error> {
     collector.note_files().await;
     let (native, csi) = tokio::join!(collector.finish_snapshots(), collector.settle_snapshots());
     native.map_err(Error::Record)?;
-    Ok(csi?)
+    csi?;
+    Ok(collector.settle_moves().await?)
 }
 
 /// Removes what a failed run left. A backup of this name that somebody else finished meanwhile stays.

@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use holdfast_policy::velero::short_name;
+use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
@@ -55,6 +56,18 @@ pub async fn is_there(
             }))
         }
     }
+}
+
+/// Whether any of Velero's node agents is ready, as its DaemonSets tell it.
+pub async fn any_of_velero_is_ready(client: &Client, namespace: &str) -> kube::Result<bool> {
+    let sets: Api<DaemonSet> = Api::namespaced(client.clone(), namespace);
+    for name in ["node-agent", "node-agent-windows"] {
+        let found = until_answered(|| sets.get_opt(name)).await?;
+        if found.and_then(|set| set.status).is_some_and(|status| status.number_ready > 0) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_held(lease: &Lease, now: DateTime<Utc>) -> bool {

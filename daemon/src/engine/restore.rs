@@ -7,6 +7,7 @@
 
 mod compare;
 mod create;
+mod data_downloads;
 mod existing;
 mod facts;
 mod fate;
@@ -56,6 +57,7 @@ use crate::archive::{EntryProblem, Severity};
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster, Discovery};
 use crate::engine::backup::ReadError;
+use crate::engine::data_moves::Waiting;
 use crate::engine::pod_volumes::PodVolumes;
 use crate::engine::run_log::{self, Message, Owner, Place, RunKind, RunLog};
 use crate::engine::{ApiVersions, RunOptions};
@@ -115,6 +117,8 @@ impl Default for Timeouts {
 pub struct Progress {
     pub total: u64,
     pub done: u64,
+    /// What the run waits for, where all else is done.
+    pub moves: Option<Waiting>,
 }
 
 /// How a restore that was carried out went.
@@ -125,6 +129,14 @@ pub struct Outcome {
     /// Objects in the resource list.
     pub items: u64,
     pub hooks: crate::hooks::Counts,
+    pub moves: MoveCounts,
+}
+
+/// Moves of data that were asked for, and those that got through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MoveCounts {
+    pub attempted: u64,
+    pub completed: u64,
 }
 
 /// Why a restore could not be carried out.
@@ -166,6 +178,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     } else {
         run.carry_out().await.map_err(Error::Discover)?;
         run.wait_for_files().await;
+        run.wait_for_downloads().await;
         tokio::join!(run.finish_volumes(), run.wait_for_hooks());
     }
     if run.cancel.is_cancelled() {
@@ -177,7 +190,12 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
     let counts = finished.counts;
     let unwritten = run.write_files(&store, finished).await;
     let errors = counts.errors + unwritten;
-    Ok(Outcome { warnings: counts.warnings, errors, items, hooks: run.hooks.counts() })
+    let moves = run.downloads.ended();
+    let moves = MoveCounts {
+        attempted: moves.len() as u64,
+        completed: moves.iter().filter(|ended| ended.problem.is_none()).count() as u64,
+    };
+    Ok(Outcome { warnings: counts.warnings, errors, items, hooks: run.hooks.counts(), moves })
 }
 
 /// What a restore would do, whether or not it is annotated as a dry run. Nothing is written, neither to the cluster nor to
@@ -283,16 +301,24 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
     let files = pod_volumes::Files::new(pod_volumes::Setting {
         configuration: wait_container,
         server_image,
-        settings: pod_volumes,
+        settings: pod_volumes.clone(),
         restore: restore.clone(),
         backup: backup.clone(),
         store: store.clone(),
-        clock: run_clock,
+        clock: run_clock.clone(),
         kept,
     });
     let source::Looked { index, heads, kinds } =
         source::index(&store, &backup_name, settings.selection.details.clone(), choice).await?;
     tell_problems(&log, &settings, &index.problems);
+    let downloads = data_downloads::Downloads::new(data_downloads::Setting {
+        kept: data_downloads::kept(&index, &backup),
+        settings: pod_volumes,
+        restore: restore.clone(),
+        backup: backup.clone(),
+        store: store.clone(),
+        clock: run_clock,
+    });
     let csi = match discovery.by_group_resource("volumesnapshots.snapshot.storage.k8s.io") {
         Some(_) => volumes::csi(&volumes, settings.snapshots, &backup_name, &restore),
         None => Csi::NotServed,
@@ -309,6 +335,7 @@ async fn open(restore_run: RestoreRun) -> Result<Opened, Error> {
         configuration,
         modifiers,
         files,
+        downloads,
         hooks: hooks::Hooks::new(rules),
         by_place: source::by_place(&index),
         records: Records::new(index.items.len()),

@@ -3,5 +3,7 @@
 
 mod backup;
 mod failures;
+mod moved;
 mod place;
 mod restore;
+mod velero_agent;

@@ -67,7 +67,14 @@ impl Place {
 
     /// With a location `default`.
     pub(crate) async fn daemon(&self) -> anyhow::Result<Daemon> {
-        let daemon = self.bare_daemon().await?;
+        self.daemon_with(&[]).await
+    }
+
+    /// With further arguments.
+    pub(crate) async fn daemon_with(&self, arguments: &[&str]) -> anyhow::Result<Daemon> {
+        let mut options = DaemonOptions { namespace: self.home.clone(), ..DaemonOptions::default() };
+        options.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let daemon = Daemon::start(self.testbed, options).await?;
         if !self.bucket().exists() {
             self.runs.local_location("default", self.folder.path(), "bucket").await?;
         }

@@ -1,6 +1,8 @@
 //! Claims whose volume is in a CSI snapshot get their new volume from it.
 
-use holdfast_policy::velero::labels::{RESTORE_MUST_INCLUDE_ADDITIONAL_ITEMS, VOLUME_SNAPSHOT_NAME};
+use holdfast_policy::velero::labels::{
+    DATA_UPLOAD_NAME, RESTORE_MUST_INCLUDE_ADDITIONAL_ITEMS, VOLUME_SNAPSHOT_NAME,
+};
 use serde_json::{Value, json};
 
 use super::csi::{self, Csi};
@@ -40,6 +42,10 @@ fn apply(item: &mut Value, context: &Context<'_>, answers: &Answers) -> Result<E
     };
     let namespace = context.source_namespace.unwrap_or_default();
     let annotations = context.from_backup.pointer("/metadata/annotations");
+    if annotations.is_some_and(|annotations| annotations.get(DATA_UPLOAD_NAME).is_some()) {
+        // Its data is in a repository, and no snapshot has it any more.
+        return Ok(Effect::default());
+    }
     let snapshot = annotations.and_then(|annotations| annotations.get(VOLUME_SNAPSHOT_NAME));
     let Some(snapshot) = snapshot.and_then(Value::as_str).filter(|name| !name.is_empty()) else {
         let claim = text(item, "/metadata/name");

@@ -178,16 +178,23 @@ async fn finish(
             let crate::hooks::Counts { attempted, failed } = outcome.hooks;
             status.hook_status =
                 Some(velero::HookStatus { hooks_attempted: count(attempted), hooks_failed: count(failed) });
-            let SnapshotCounts { native_attempted, native_completed, csi_attempted, csi_completed } =
-                outcome.snapshots;
+            let SnapshotCounts {
+                native_attempted,
+                native_completed,
+                csi_attempted,
+                csi_completed,
+                moves_attempted,
+                moves_completed,
+            } = outcome.snapshots;
             status.volume_snapshots_attempted = count(native_attempted);
             status.volume_snapshots_completed = count(native_completed);
             status.csi_volume_snapshots_attempted = count(csi_attempted);
             status.csi_volume_snapshots_completed = count(csi_completed);
-            // Snapshots of CSI drivers are the only operations that a run has.
-            status.backup_item_operations_attempted = count(csi_attempted);
-            status.backup_item_operations_completed = count(csi_completed);
-            status.backup_item_operations_failed = count(csi_attempted.saturating_sub(csi_completed));
+            // Snapshots of CSI drivers, and moves of their data, are the only operations that a run has.
+            let (attempted, completed) = (csi_attempted + moves_attempted, csi_completed + moves_completed);
+            status.backup_item_operations_attempted = count(attempted);
+            status.backup_item_operations_completed = count(completed);
+            status.backup_item_operations_failed = count(attempted.saturating_sub(completed));
             controller.backups.patch(backup, &after).await?;
         }
         End::Failed { reason } => {

@@ -60,11 +60,11 @@ async fn release_snapshots(work: &Work) -> Result<(), leftovers::Error> {
 pub(super) fn completed(backup: &velero::Backup, at: chrono::DateTime<chrono::Utc>) -> velero::Backup {
     let mut completed = backup.clone();
     let phase = match backup.status_phase() {
-        BackupPhase::FinalizingPartiallyFailed | BackupPhase::WaitingForPluginOperationsPartiallyFailed => {
-            BackupPhase::PartiallyFailed
-        }
-        BackupPhase::Finalizing | BackupPhase::WaitingForPluginOperations => BackupPhase::Completed,
-        phase @ (BackupPhase::New
+        BackupPhase::FinalizingPartiallyFailed => BackupPhase::PartiallyFailed,
+        BackupPhase::Finalizing => BackupPhase::Completed,
+        phase @ (BackupPhase::WaitingForPluginOperations
+        | BackupPhase::WaitingForPluginOperationsPartiallyFailed
+        | BackupPhase::New
         | BackupPhase::Queued
         | BackupPhase::ReadyToStart
         | BackupPhase::FailedValidation

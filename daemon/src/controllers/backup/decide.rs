@@ -167,7 +167,10 @@ fn in_hand(observed: &Observed, backup: &velero::Backup, phase: BackupPhase) -> 
     let owner = || observed.claim.owner_of(backup.metadata.annotations.as_ref());
     match phase {
         BackupPhase::New | BackupPhase::Queued | BackupPhase::ReadyToStart => Decision::Start,
-        BackupPhase::InProgress => match observed.runs.get(uid) {
+        // The run itself waits for what others do.
+        BackupPhase::InProgress
+        | BackupPhase::WaitingForPluginOperations
+        | BackupPhase::WaitingForPluginOperationsPartiallyFailed => match observed.runs.get(uid) {
             Some(RunState { ended: Some(end), .. }) => Decision::Finish { end: end.clone() },
             Some(RunState { ended: None, .. }) if is_cancelled(backup) => Decision::Cancel,
             Some(RunState { ended: None, .. }) => Decision::Wait { reason: Wait::RunUnderWay },
@@ -177,10 +180,7 @@ fn in_hand(observed: &Observed, backup: &velero::Backup, phase: BackupPhase) -> 
                 (owner, _) => Decision::LeaveAlone { owner },
             },
         },
-        BackupPhase::WaitingForPluginOperations
-        | BackupPhase::WaitingForPluginOperationsPartiallyFailed
-        | BackupPhase::Finalizing
-        | BackupPhase::FinalizingPartiallyFailed => match owner() {
+        BackupPhase::Finalizing | BackupPhase::FinalizingPartiallyFailed => match owner() {
             Owner::Us => match observed.completions.get(uid) {
                 None => Decision::Complete,
                 Some(RunState { ended: None, .. }) => Decision::Wait { reason: Wait::CompletionUnderWay },
@@ -424,6 +424,25 @@ mod tests {
         assert_eq!(decisions(&with_run(running(), "uid-a", Some(End::Stopped))), expected(&[("a", end)]));
         let late = observed(vec![cancelled(json!({"phase": "Finalizing"}))]);
         assert_eq!(decisions(&late), expected(&[("a", Decision::Complete)]));
+    }
+
+    #[test]
+    fn a_run_that_waits_for_others_holds_no_slot_and_is_a_run_all_the_same() {
+        for phase in ["WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed"] {
+            let waiting = || backup("a", json!({"phase": phase}));
+            let both = Observed { limit: 1, ..observed(vec![waiting(), backup("next", queued_at(1))]) };
+            assert_eq!(
+                decisions(&with_run(both, "uid-a", None)),
+                expected(&[
+                    ("a", Decision::Wait { reason: Wait::RunUnderWay }),
+                    ("next", Decision::MakeReady),
+                ])
+            );
+            let ended = with_run(observed(vec![waiting()]), "uid-a", Some(End::Stopped));
+            let finish = Decision::Finish { end: Arc::new(End::Stopped) };
+            assert_eq!(decisions(&ended), expected(&[("a", finish)]));
+            assert_eq!(decisions(&observed(vec![waiting()])), expected(&[("a", Decision::Resume)]));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use holdfast_policy::velero;
+use holdfast_policy::velero::BackupPhase;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,8 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::stores::{Stores, reason};
 use crate::controllers::watched::Watched;
-use crate::engine::backup::{BackupRun, Outcome, Progress, leftovers};
+use crate::engine::backup::{BackupRun, Outcome, Progress, leftovers, move_leftovers};
+use crate::engine::data_moves::Waiting;
 use crate::engine::pod_volumes::PodVolumes;
 use crate::engine::{self, RunOptions};
 use crate::hooks::Turns;
@@ -93,6 +95,7 @@ async fn attempt(work: &Work, cancel: CancellationToken) -> Result<End, String> 
         clear_unfinished(&store, &name).await.map_err(|error| reason(&error))?;
         let cleared = engine::backup::clear_snapshots(work.cluster.client(), &work.backup).await;
         cleared.map_err(|error| reason(&error))?;
+        clear_moves(work).await.map_err(|error| with_causes(&error))?;
         clear_volume_snapshots(work).await.map_err(|error| with_causes(&error))?;
     }
     if is_cancelled(&work.backup) {
@@ -131,6 +134,15 @@ async fn clear_volume_snapshots(work: &Work) -> Result<(), leftovers::Error> {
     leftovers::clear(work.cluster.client(), uid).await
 }
 
+/// Likewise to have their data moved.
+async fn clear_moves(work: &Work) -> Result<(), move_leftovers::Error> {
+    if work.backup.spec.snapshot_move_data != Some(true) {
+        return Ok(());
+    }
+    let uid = work.backup.metadata.uid.as_deref().unwrap_or_default();
+    move_leftovers::clear(work.cluster.client(), &work.pod_volumes.namespace, uid).await
+}
+
 async fn clear(work: &Work) {
     let name = work.backup.metadata.name.as_deref().unwrap_or_default();
     let cleared = match work.stores.open(&work.location).await {
@@ -140,6 +152,10 @@ async fn clear(work: &Work) {
     if let Err(error) = engine::backup::clear_snapshots(work.cluster.client(), &work.backup).await {
         let error = reason(&error);
         tracing::warn!(backup = name, error, "left snapshots of an interrupted backup");
+    }
+    if let Err(error) = clear_moves(work).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(backup = name, error, "left DataUploads of an interrupted backup");
     }
     if let Err(error) = clear_volume_snapshots(work).await {
         let error = &error as &dyn std::error::Error;
@@ -173,6 +189,14 @@ async fn show(
             total_items: progress.total as i64,
             items_backed_up: progress.done as i64,
         });
+        if let Some(Waiting { attempted, ended, has_errors }) = progress.moves {
+            after.status.phase = Some(match has_errors {
+                true => BackupPhase::WaitingForPluginOperationsPartiallyFailed,
+                false => BackupPhase::WaitingForPluginOperations,
+            });
+            after.status.backup_item_operations_attempted = attempted as i64;
+            after.status.backup_item_operations_completed = ended as i64;
+        }
         if let Err(error) = backups.patch(&before, &after).await {
             let error = &error as &dyn std::error::Error;
             tracing::debug!(backup = name, error, "progress not written");

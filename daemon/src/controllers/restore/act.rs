@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 
 use crate::controllers::watched;
 use crate::engine::backup::ReadError;
-use crate::engine::restore::{Facts, ModifierSource, modifier_config_map, read_policy, validate};
+use crate::engine::restore::{Facts, ModifierSource, MoveCounts, modifier_config_map, read_policy, validate};
 
 use super::decide::{Decision, OrphanDecision, Step};
 use super::run::{self, End, Removal};
@@ -161,6 +161,10 @@ async fn finish(
             let crate::hooks::Counts { attempted, failed } = outcome.hooks;
             status.hook_status =
                 Some(velero::HookStatus { hooks_attempted: count(attempted), hooks_failed: count(failed) });
+            let MoveCounts { attempted, completed } = outcome.moves;
+            status.restore_item_operations_attempted = count(attempted);
+            status.restore_item_operations_completed = count(completed);
+            status.restore_item_operations_failed = count(attempted.saturating_sub(completed));
             controller.restores.patch(restore, &after).await?;
         }
         End::Refused { problems } => {

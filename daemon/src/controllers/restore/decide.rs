@@ -167,7 +167,10 @@ fn decide_one(observed: &Observed, pending: &Pending, active: usize) -> Decision
             Decision::Wait { reason: Wait::SlotsTaken { by: active } }
         }
         RestorePhase::New => Decision::Start,
-        RestorePhase::InProgress => match run {
+        // The run itself waits for what others do.
+        RestorePhase::InProgress
+        | RestorePhase::WaitingForPluginOperations
+        | RestorePhase::WaitingForPluginOperationsPartiallyFailed => match run {
             Some(RunState { ended: Some(end), .. }) => Decision::Finish { end: end.clone() },
             Some(RunState { ended: None, .. }) => Decision::Wait { reason: Wait::RunUnderWay },
             None => match (owner(), observed.on_restart) {
@@ -176,10 +179,7 @@ fn decide_one(observed: &Observed, pending: &Pending, active: usize) -> Decision
                 (owner, _) => Decision::LeaveAlone { owner },
             },
         },
-        RestorePhase::WaitingForPluginOperations
-        | RestorePhase::WaitingForPluginOperationsPartiallyFailed
-        | RestorePhase::Finalizing
-        | RestorePhase::FinalizingPartiallyFailed => match owner() {
+        RestorePhase::Finalizing | RestorePhase::FinalizingPartiallyFailed => match owner() {
             Owner::Us => Decision::Complete,
             owner @ (Owner::Foreign | Owner::Successor(_)) => Decision::LeaveAlone { owner },
         },

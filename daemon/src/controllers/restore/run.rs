@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_policy::velero;
+use holdfast_policy::velero::RestorePhase;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +12,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::stores::{Stores, reason};
 use crate::controllers::watched::Watched;
+use crate::engine::data_moves::Waiting;
 use crate::engine::pod_volumes::PodVolumes;
 use crate::engine::restore::{Outcome, Progress, RestoreRun, Timeouts};
 use crate::engine::{self, RunOptions};
@@ -112,6 +114,14 @@ async fn show(
             total_items: progress.total as i64,
             items_restored: progress.done as i64,
         });
+        if let Some(Waiting { attempted, ended, has_errors }) = progress.moves {
+            after.status.phase = Some(match has_errors {
+                true => RestorePhase::WaitingForPluginOperationsPartiallyFailed,
+                false => RestorePhase::WaitingForPluginOperations,
+            });
+            after.status.restore_item_operations_attempted = attempted as i64;
+            after.status.restore_item_operations_completed = ended as i64;
+        }
         if let Err(error) = restores.patch(&before, &after).await {
             let error = &error as &dyn std::error::Error;
             tracing::debug!(restore = name, error, "progress not written");

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use super::block::Blocks;
 use super::csi::CsiSnapshots;
+use super::data_uploads::DataUploads;
 use super::hooks::Hooks;
 use super::items::{Stored, Subject};
 use super::ledger::Ledger;
@@ -55,6 +56,7 @@ pub(super) struct Collector<'a> {
     pub(super) transfers: Transfers,
     pub(super) natives: &'a Natives,
     pub(super) csi: &'a CsiSnapshots,
+    pub(super) uploads: &'a DataUploads,
     pub(super) hooks: Hooks,
     pub(super) blocks: Blocks,
     /// The key of the label that makes a volume group of claims.

@@ -20,6 +20,7 @@ use kube::Client;
 use tokio::sync::OnceCell;
 
 use super::collect::Collector;
+use super::data_uploads;
 use super::volume_entry::{CsiSnapshotInfo, Entry, Method, PersistentVolumeInfo, Success};
 use super::volume_info::Approach;
 use super::volume_verdict;
@@ -39,6 +40,7 @@ mod take;
 
 use class::{Class, Wishes};
 use facts::{Claim, Problem};
+pub(super) use object::moved_claim;
 
 const CLAIMS: &str = "persistentvolumeclaims";
 const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
@@ -53,8 +55,6 @@ const READY_WITHIN: GoDuration = GoDuration::from_secs(4 * 60 * 60);
 const NOT_SERVED: &str = "the cluster does not serve VolumeSnapshots of snapshot.storage.k8s.io/v1";
 /// Velero's words.
 const NOT_CSI: &str = "skipped b/c it's not a CSI volume";
-const NOT_MOVED: &str = "The backup asks for the data of its CSI snapshots to be moved (snapshotMoveData), which this \
-                         version of Holdfast does not do: the snapshots stay on the storage that made them";
 
 /// The snapshots of one run.
 pub(super) struct CsiSnapshots {
@@ -66,7 +66,6 @@ pub(super) struct CsiSnapshots {
     wishes: BTreeMap<String, String>,
     taken_within: Duration,
     ready_within: Duration,
-    is_to_move: bool,
     classes: OnceCell<Vec<Class>>,
     state: Mutex<State>,
 }
@@ -76,7 +75,6 @@ struct State {
     held: Vec<Held>,
     /// Some VolumeSnapshot was asked for.
     has_asked: bool,
-    has_told_not_moved: bool,
 }
 
 /// A claim that waits for its snapshot.
@@ -140,6 +138,8 @@ pub(super) enum Error {
     Mark { name: String, source: WriteError },
     #[error("the snapshot of VolumeSnapshot {name} cannot be used: {reason}")]
     NotReady { name: String, reason: String },
+    #[error(transparent)]
+    Move(#[from] data_uploads::Error),
 }
 
 impl CsiSnapshots {
@@ -154,20 +154,19 @@ impl CsiSnapshots {
             wishes: metadata.annotations.clone().unwrap_or_default(),
             taken_within: within(spec.csi_snapshot_timeout_or(TAKEN_WITHIN)),
             ready_within: within(spec.item_operation_timeout_or(READY_WITHIN)),
-            is_to_move: spec.snapshot_move_data == Some(true),
             classes: OnceCell::new(),
             state: Mutex::default(),
         }
     }
 
-    /// After a run that ended early: nothing of it stays, snapshots included.
+    /// Where nobody needs them any more, as after a run that ended early: nothing of them stays, snapshots included.
     pub(super) async fn give_up(&self) {
         if !self.state().has_asked {
             return;
         }
         if let Err(error) = leftovers::clear(&self.client, &self.backup_uid).await {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(backup = self.backup, error, "left VolumeSnapshots of a backup that ended early");
+            tracing::warn!(backup = self.backup, error, "left VolumeSnapshots of a backup that nobody needs");
         }
     }
 
@@ -229,7 +228,7 @@ impl Collector<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        self.tell_not_moved();
+        self.prepare_move(&key.0).await?;
         self.take_snapshot(take::Subject {
             item,
             claim: &claim,
@@ -280,13 +279,6 @@ impl Collector<'_> {
     fn tell_claim(&self, item: &Item, text: &str) {
         let message = Message::new(text).resource(CLAIMS).name(&item.name);
         self.log.warning(Place::of(item.namespace.as_deref()), message);
-    }
-
-    fn tell_not_moved(&self) {
-        let told = std::mem::replace(&mut self.csi.state().has_told_not_moved, true);
-        if self.csi.is_to_move && !told {
-            self.log.error(Place::Velero, NOT_MOVED);
-        }
     }
 }
 

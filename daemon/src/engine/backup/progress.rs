@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::Error;
 use super::collect::Collector;
+use crate::engine::data_moves;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -16,6 +17,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub struct Progress {
     pub total: u64,
     pub done: u64,
+    /// What the run waits for, where all else is done.
+    pub moves: Option<data_moves::Waiting>,
 }
 
 /// Objects that the API server said are still to come, summed over the lists being read.
@@ -67,7 +70,7 @@ async fn tell(watch: &watch::Sender<Progress>, collector: &Collector<'_>) -> Inf
         tokio::time::sleep(PERIOD).await;
         let done = collector.ledger.started();
         let total = done + collector.waiting.objects.load(Ordering::Relaxed);
-        watch.send_replace(Progress { total, done });
+        watch.send_replace(Progress { total, done, moves: collector.uploads.waiting() });
     }
 }
 

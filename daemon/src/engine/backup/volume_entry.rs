@@ -35,6 +35,8 @@ pub(super) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) native_snapshot_info: Option<NativeSnapshotInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) snapshot_data_movement_info: Option<DataMovementInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pvb_info: Option<PodVolumeInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pv_info: Option<PersistentVolumeInfo>,
@@ -79,6 +81,28 @@ pub(super) struct NativeSnapshotInfo {
     pub(super) volume_az: String,
     /// A number, `0` where it is not known.
     pub(super) iops: String,
+    #[serde(rename = "Phase")]
+    pub(super) phase: String,
+}
+
+/// The data of a snapshot in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DataMovementInfo {
+    pub(super) data_mover: String,
+    pub(super) uploader_type: String,
+    /// Name of the VolumeSnapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) retained_snapshot: Option<String>,
+    /// In the repository.
+    pub(super) snapshot_handle: String,
+    #[serde(rename = "operationID")]
+    pub(super) operation_id: String,
+    /// Bytes.
+    pub(super) size: i64,
+    /// Bytes that the repository did not have yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) incremental_size: Option<i64>,
     #[serde(rename = "Phase")]
     pub(super) phase: String,
 }

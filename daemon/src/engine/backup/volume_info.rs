@@ -108,6 +108,9 @@ pub struct SnapshotCounts {
     pub native_completed: u64,
     pub csi_attempted: u64,
     pub csi_completed: u64,
+    /// Snapshots whose data was to be moved.
+    pub moves_attempted: u64,
+    pub moves_completed: u64,
 }
 
 impl VolumeInfo {

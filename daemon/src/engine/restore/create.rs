@@ -157,6 +157,7 @@ impl Run {
             self.wait_until_served(resource, &written.name).await?;
         }
         let files = self.start_files(item, &object, &written.name, &written.uid);
+        self.start_download(item, &object);
         self.start_hooks(item, &object, &written.name, files);
         self.log.info("Created object", &[("object", &item.entry.to_string()), ("name", &written.name)]);
         Ok(record)

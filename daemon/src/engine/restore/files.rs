@@ -32,13 +32,13 @@ impl Run {
     /// Gives the number of files that could not be written: the objects are restored all the same.
     pub(crate) async fn write_files(&self, store: &BackupStore, finished: Finished) -> u64 {
         let volumes = self.restored_volumes().await;
-        let nothing = || archive::gzip_json(&[(); 0]);
+        let operations: Vec<_> = self.downloads.ended().iter().map(|ended| ended.record()).collect();
         let Finished { log_gz, results_gz, counts: _ } = finished;
         let files = [
             (RestoreFile::Logs, Ok(log_gz)),
             (RestoreFile::Results, Ok(results_gz)),
             (RestoreFile::ResourceList, self.resource_list()),
-            (RestoreFile::ItemOperations, nothing()),
+            (RestoreFile::ItemOperations, archive::gzip_json(&operations)),
             (RestoreFile::VolumeInfo, archive::gzip_json(&volumes)),
         ];
         let mut failures = 0;

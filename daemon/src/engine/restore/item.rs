@@ -8,6 +8,7 @@ use bytes::Bytes;
 use holdfast_policy::velero::labels::{RESTORE_MUST_INCLUDE_ADDITIONAL_ITEMS, RESTORE_STATUS};
 use serde_json::Value;
 
+use super::data_downloads;
 use super::fate::Fate;
 use super::first_look::Head;
 use super::modifiers::{self, Subject};
@@ -41,6 +42,8 @@ pub(crate) enum Error {
     Action { action: &'static str, source: crate::actions::restore::Error },
     #[error(transparent)]
     HoldBack(#[from] wait_container::Error),
+    #[error(transparent)]
+    HoldApart(#[from] data_downloads::Error),
     #[error("restoring the volume from its snapshot failed")]
     Snapshot(#[from] super::native::Error),
     #[error(transparent)]
@@ -120,6 +123,7 @@ impl Run {
                     Error::Question { .. }
                     | Error::Action { .. }
                     | Error::HoldBack(_)
+                    | Error::HoldApart(_)
                     | Error::Snapshot(_)
                     | Error::NeededMissing { .. }
                     | Error::NeededFailed { .. }
@@ -212,6 +216,7 @@ impl Run {
         self.hold_back(item, &mut object)?;
         if &*entry.group_resource == "persistentvolumeclaims" {
             let name_of = |volume: &str| self.natives.name_of(volume);
+            self.hold_apart(item, &from_backup, &mut object).await?;
             volumes::rebind_claim(&mut object, |volume| self.is_provisioned_anew(volume), name_of);
         }
         self.modify(&mut object, &entry.group_resource, entry.namespace.as_deref())?;

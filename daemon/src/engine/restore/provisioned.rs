@@ -136,11 +136,15 @@ impl Run {
     }
 
     fn volumes_to_finish(&self) -> Vec<Due<'_>> {
+        let without_volume = self.downloads.without_volume();
         let due = self.volumes.values().filter_map(|volume| {
             let former = volume.former_of_a_new_one()?;
             let position = self.find(CLAIMS, Some(&volume.pvc_namespace), &volume.pvc_name)?;
             let item = &self.index.items[position];
             let namespace = self.target(item).filter(|_| self.records.is_created(position))?;
+            if without_volume.contains(&(namespace.to_owned(), item.name.to_string())) {
+                return None;
+            }
             Some(Due { namespace, claim: &item.name, former })
         });
         due.collect()

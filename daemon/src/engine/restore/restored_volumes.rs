@@ -1,13 +1,18 @@
 //! What a restore tells of the volumes that it brought data back to: the entries of its volume info file, in Velero's form
 //! (reference: velero-restore.md 10.4). Capitals that stand out are Velero's.
 //!
-//! In: transfers that ended, and the claims that this restore created. Out: one entry for each of these claims' volumes.
+//! In: transfers and moves that ended, what the backup says of its volumes, and the claims and volumes that this restore
+//! created. Out: one entry for each of these.
 
 use holdfast_policy::velero::{PodVolumeRestore, UploaderType};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::data_downloads::DataMovementInfo;
 use super::run::Run;
+use super::volumes::{CsiSnapshotInfo, NativeSnapshotInfo};
+
+const CLAIMS: &str = "persistentvolumeclaims";
 
 /// A transfer into a claim's volume that has ended.
 #[derive(Debug, Clone)]
@@ -26,14 +31,33 @@ pub(super) struct Entry {
     pvc_namespace: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pv_name: String,
-    restore_method: Method,
+    #[serde(flatten)]
+    data: Data,
     snapshot_data_moved: bool,
-    pvr_info: PodVolumeInfo,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-enum Method {
-    PodVolumeRestore,
+/// Where its data came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "restoreMethod")]
+enum Data {
+    PodVolumeRestore {
+        #[serde(rename = "pvrInfo")]
+        info: PodVolumeInfo,
+    },
+    #[serde(rename = "CSISnapshot")]
+    Csi {
+        #[serde(rename = "csiSnapshotInfo")]
+        info: CsiSnapshotInfo,
+    },
+    #[serde(rename = "CSISnapshot")]
+    MovedCsi {
+        #[serde(rename = "snapshotDataMovementInfo")]
+        info: DataMovementInfo,
+    },
+    NativeSnapshot {
+        #[serde(rename = "nativeSnapshotInfo")]
+        info: NativeSnapshotInfo,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,37 +80,68 @@ impl Run {
         let mut entries = Vec::new();
         for moved in self.files.moved() {
             let Moved { source_namespace, claim, transfer } = moved;
-            let position = self.find("persistentvolumeclaims", Some(&source_namespace), &claim);
-            if position.is_some_and(|position| self.records.is_created(position)) {
-                let namespace = transfer.spec.pod.namespace.as_deref();
-                let found = self.read_value("persistentvolumeclaims", namespace, &claim).await;
-                // Its volume's name is left out where it is not known, as Velero has it.
-                entries.push(entry(claim, found.ok().flatten().as_ref(), transfer));
+            if self.is_created_claim(&source_namespace, &claim) {
+                let namespace = transfer.spec.pod.namespace.clone().unwrap_or_default();
+                let data = Data::PodVolumeRestore { info: pod_volume(transfer) };
+                entries.push(self.told(namespace, claim, data).await);
             }
+        }
+        for ended in self.downloads.ended() {
+            let (namespace, claim) = ended.claim();
+            entries.push(self.told(namespace, claim, Data::MovedCsi { info: ended.movement() }).await);
+        }
+        for volume in self.volumes.values().filter(|volume| !volume.snapshot_data_moved) {
+            let (namespace, claim) = (&volume.pvc_namespace, &volume.pvc_name);
+            let data = match (&volume.csi_snapshot_info, &volume.native_snapshot_info) {
+                (Some(info), _) if self.is_created_claim(namespace, claim) => {
+                    Data::Csi { info: info.clone() }
+                }
+                (_, Some(info)) if self.is_created_volume(&volume.pv_name) => {
+                    Data::NativeSnapshot { info: info.clone() }
+                }
+                _ => continue,
+            };
+            let namespace = super::plan::target_namespace(&self.settings.mapping, namespace).to_owned();
+            entries.push(self.told(namespace, claim.clone(), data).await);
         }
         entries
     }
+
+    fn is_created_claim(&self, source_namespace: &str, claim: &str) -> bool {
+        let position = self.find(CLAIMS, Some(source_namespace), claim);
+        position.is_some_and(|position| self.records.is_created(position))
+    }
+
+    fn is_created_volume(&self, volume: &str) -> bool {
+        let position = self.find("persistentvolumes", None, volume);
+        position.is_some_and(|position| self.records.is_created(position))
+    }
+
+    async fn told(&self, pvc_namespace: String, pvc_name: String, data: Data) -> Entry {
+        // Its volume's name is left out where it is not known, as Velero has it.
+        let found = self.read_value(CLAIMS, Some(&pvc_namespace), &pvc_name).await.ok().flatten();
+        let volume = found.as_ref().and_then(|claim| claim.pointer("/spec/volumeName"));
+        Entry {
+            pv_name: volume.and_then(Value::as_str).unwrap_or_default().to_owned(),
+            pvc_name,
+            pvc_namespace,
+            snapshot_data_moved: matches!(data, Data::MovedCsi { .. }),
+            data,
+        }
+    }
 }
 
-fn entry(claim: String, found: Option<&Value>, transfer: PodVolumeRestore) -> Entry {
+fn pod_volume(transfer: PodVolumeRestore) -> PodVolumeInfo {
     let phase = transfer.status_phase();
     let PodVolumeRestore { metadata: _, spec, status } = transfer;
-    let volume = found.and_then(|claim| claim.pointer("/spec/volumeName")).and_then(Value::as_str);
-    Entry {
-        pvc_name: claim,
-        pvc_namespace: spec.pod.namespace.clone().unwrap_or_default(),
-        pv_name: volume.unwrap_or_default().to_owned(),
-        restore_method: Method::PodVolumeRestore,
-        snapshot_data_moved: false,
-        pvr_info: PodVolumeInfo {
-            snapshot_handle: spec.snapshot_id,
-            size: status.progress.total_bytes,
-            uploader_type: spec.uploader_type.unwrap_or(UploaderType::Restic).as_str().to_owned(),
-            volume_name: spec.volume,
-            pod_name: spec.pod.name.unwrap_or_default(),
-            pod_namespace: spec.pod.namespace.unwrap_or_default(),
-            node_name: status.node,
-            phase: format!("{phase:?}"),
-        },
+    PodVolumeInfo {
+        snapshot_handle: spec.snapshot_id,
+        size: status.progress.total_bytes,
+        uploader_type: spec.uploader_type.unwrap_or(UploaderType::Restic).as_str().to_owned(),
+        volume_name: spec.volume,
+        pod_name: spec.pod.name.unwrap_or_default(),
+        pod_namespace: spec.pod.namespace.unwrap_or_default(),
+        node_name: status.node,
+        phase: format!("{phase:?}"),
     }
 }

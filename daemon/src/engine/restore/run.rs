@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::create::Streak;
+use super::data_downloads::Downloads;
 use super::facts::Facts;
 use super::first_look::{Head, Kinds};
 use super::hooks::Hooks;
@@ -49,6 +50,7 @@ pub(crate) struct Run {
     pub(crate) configuration: Configuration,
     pub(crate) modifiers: Option<Modifiers>,
     pub(crate) files: Files,
+    pub(crate) downloads: Downloads,
     pub(crate) hooks: Hooks,
     pub(crate) owner_references: OwnerReferences,
     pub(crate) leftovers: Leftovers,
@@ -125,7 +127,7 @@ impl Run {
         self.remap_owners().await;
         self.leftovers.tell_rest(&self.log);
         let listed = self.records.listed() + self.bare_namespaces.len() as u64;
-        self.progress.send_replace(Progress { total: listed, done: listed });
+        self.progress.send_replace(Progress { total: listed, done: listed, moves: None });
         Ok(())
     }
 
@@ -146,7 +148,7 @@ impl Run {
         }
         let steps = || plan.waves.iter().flat_map(|wave| &wave.steps);
         let selected = steps().filter(|step| !matches!(step.decision, Decision::Filtered(_))).count();
-        self.progress.send_replace(Progress { total: selected as u64, done: 0 });
+        self.progress.send_replace(Progress { total: selected as u64, done: 0, moves: None });
         self.log.info(
             "Planned the restore",
             &[

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_policy::velero;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::plan::target_namespace;
@@ -34,11 +34,17 @@ pub(crate) struct VolumeInfo {
     pub(crate) pv_info: Option<FormerVolume>,
 }
 
-/// Of a volume that its provider made a snapshot of.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// Of a volume that its provider made a snapshot of. Capitals that stand out are Velero's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct NativeSnapshotInfo {
     pub(crate) snapshot_handle: String,
+    volume_type: String,
+    #[serde(rename = "volumeAZ")]
+    volume_az: String,
+    iops: String,
+    #[serde(rename = "Phase")]
+    phase: String,
 }
 
 /// What a volume was like.
@@ -50,13 +56,16 @@ pub(crate) struct FormerVolume {
 }
 
 /// Of a volume that is in a CSI snapshot.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct CsiSnapshotInfo {
     pub(crate) snapshot_handle: String,
+    size: i64,
     pub(crate) driver: String,
     /// Of the VolumeSnapshotContent.
     pub(crate) vsc_name: String,
+    #[serde(rename = "ReadyToUse")]
+    ready_to_use: Option<bool>,
 }
 
 /// Of a volume whose files are in a repository.
@@ -174,7 +183,10 @@ pub(crate) fn unreadable(volumes: &[VolumeInfo], selection: &Selection, reach: &
                 (_, Snapshots::Unwanted) => return None,
                 // What needs it is not in the archive.
                 ("CSISnapshot" | "NativeSnapshot", Snapshots::Wanted) if volume.has_no_snapshot() => return None,
-                ("CSISnapshot", Snapshots::Wanted) if volume.snapshot_data_moved => "a kopia repository",
+                ("CSISnapshot", Snapshots::Wanted) if volume.snapshot_data_moved => match data_path {
+                    DataPath::Holdfast => "a kopia repository",
+                    DataPath::Velero => return None,
+                },
                 ("CSISnapshot", Snapshots::Wanted) => match &volume.csi_snapshot_info {
                     Some(info) if drivers.contains(&info.driver) => return None,
                     Some(_) => "a CSI snapshot of a driver without VolumeSnapshotClass here",
@@ -385,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_csi_snapshot_can_be_read_where_its_driver_has_a_class_and_its_data_was_not_moved() {
+    fn a_csi_snapshot_can_be_read_where_its_driver_has_a_class_and_moved_data_by_velero_s_agent() {
         let volume = |driver: &str| VolumeInfo {
             backup_method: "CSISnapshot".to_owned(),
             csi_snapshot_info: Some(CsiSnapshotInfo {
@@ -409,7 +421,10 @@ mod tests {
         let found = |volume: VolumeInfo| unreadable(&[volume], &selection, &reach).len();
         assert_eq!(found(volume("disk.example")), 0);
         assert_eq!(found(volume("other.example")), 1);
-        assert_eq!(found(VolumeInfo { snapshot_data_moved: true, ..volume("disk.example") }), 1);
+        let moved = VolumeInfo { snapshot_data_moved: true, ..volume("disk.example") };
+        assert_eq!(found(moved.clone()), 1);
+        let by_velero = Reach { data_path: DataPath::Velero, drivers: BTreeSet::new(), ..reach };
+        assert_eq!(unreadable(&[moved], &selection, &by_velero), [""; 0]);
     }
 
     #[test]
@@ -424,7 +439,10 @@ mod tests {
         };
         let native = |snapshot_handle: &str| VolumeInfo {
             backup_method: "NativeSnapshot".to_owned(),
-            native_snapshot_info: Some(NativeSnapshotInfo { snapshot_handle: snapshot_handle.to_owned() }),
+            native_snapshot_info: Some(NativeSnapshotInfo {
+                snapshot_handle: snapshot_handle.to_owned(),
+                ..NativeSnapshotInfo::default()
+            }),
             ..VolumeInfo::default()
         };
         let selection = Selection {

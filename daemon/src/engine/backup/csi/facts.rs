@@ -15,6 +15,7 @@ pub(super) struct Claim {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ClaimMetadata {
+    pub(super) uid: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) annotations: BTreeMap<String, String>,
 }
@@ -23,6 +24,7 @@ pub(super) struct ClaimMetadata {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ClaimSpec {
     pub(super) volume_name: String,
+    pub(super) storage_class_name: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

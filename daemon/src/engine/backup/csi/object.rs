@@ -111,6 +111,18 @@ pub(super) fn stored_claim(
     Ok(serde_json::to_vec(&object)?.into())
 }
 
+/// A claim as it is stored whose snapshot's data was moved: it names its DataUpload, as `NAMESPACE/NAME`.
+pub(in crate::engine::backup) fn moved_claim(
+    json: &Bytes,
+    backup: &str,
+    snapshot: &str,
+    upload: &str,
+) -> Result<Bytes, serde_json::Error> {
+    let mut object: Value = serde_json::from_slice(&stored_claim(json, backup, snapshot, 0)?)?;
+    set(&mut object, "annotations", labels::DATA_UPLOAD_NAME, upload.to_owned());
+    Ok(serde_json::to_vec(&object)?.into())
+}
+
 /// Sets an entry of one of the maps of the metadata, which is made if need be.
 fn set(object: &mut Value, map: &str, key: &str, value: String) {
     let map = &mut object["metadata"][map];
@@ -225,6 +237,19 @@ mod tests {
         let unknown = stored_claim(&claim("1Gi"), "nightly", "velero-data-1", 0).unwrap();
         let unknown: Value = serde_json::from_slice(&unknown).unwrap();
         assert_eq!(unknown["spec"]["resources"]["requests"]["storage"], "1Gi");
+    }
+
+    #[test]
+    fn a_claim_whose_data_was_moved_names_its_data_upload() {
+        let stored = moved_claim(&claim("1Gi"), "nightly", "velero-data-1", "velero/nightly-9qv4d").unwrap();
+        let stored: Value = serde_json::from_slice(&stored).unwrap();
+        assert_eq!(
+            stored["metadata"]["annotations"],
+            json!({
+                "velero.io/data-upload-name": "velero/nightly-9qv4d",
+                "velero.io/volume-snapshot-name": "velero-data-1",
+            })
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -14,6 +15,7 @@ use super::{Error, Held, Served, Volume, failed_entry, leftovers};
 use crate::cluster::Item;
 use crate::cluster::write::{Attempt, WriteError};
 use crate::engine::backup::collect::Collector;
+use crate::engine::backup::data_uploads::Moving;
 
 /// Most drivers are quick.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
@@ -74,6 +76,9 @@ impl Collector<'_> {
         };
         let fields = [("volumeSnapshot", name.as_str()), ("namespace", &namespace), ("handle", &handle)];
         self.log.info("The driver has cut a snapshot", &fields);
+        if self.uploads.are_wanted() {
+            return self.move_snapshot(subject, namespace, name, started).await;
+        }
         let Subject { item, volume_name, volume, driver, class, claim: _, served: _ } = subject;
         csi.state().held.push(Held {
             item,
@@ -91,6 +96,35 @@ impl Collector<'_> {
             started,
         });
         Ok(())
+    }
+
+    /// Hands a snapshot over to who moves its data.
+    async fn move_snapshot(
+        &self,
+        subject: Subject<'_>,
+        namespace: String,
+        snapshot: String,
+        started: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let Subject { item, claim, volume_name, volume, driver, class, served: _ } = subject;
+        let moving = Moving {
+            item,
+            uid: claim.metadata.uid.clone(),
+            namespace,
+            storage_class: claim.spec.storage_class_name.clone(),
+            volume: volume_name.to_owned(),
+            volume_facts: volume.facts.clone(),
+            class: class.to_owned(),
+            snapshot,
+            driver: driver.to_owned(),
+            started,
+        };
+        let (namespace, snapshot) = (moving.namespace.clone(), moving.snapshot.clone());
+        let asked = self.ask_for_move(moving).await;
+        if asked.is_err() {
+            self.take_back(&namespace, &snapshot).await;
+        }
+        Ok(asked?)
     }
 
     async fn create(&self, subject: &Subject<'_>, wanted: &Wanted<'_>) -> Result<(), Error> {
@@ -121,10 +155,11 @@ impl Collector<'_> {
             }
         };
         // From here on nobody who deletes the namespace deletes the snapshot, and what we leave can be found.
-        let mark = json!({
-            "metadata": {"labels": object::owner(&self.csi.backup, &self.csi.backup_uid)},
-            "spec": {"deletionPolicy": "Retain"},
-        });
+        let mut mark = json!({"metadata": {"labels": object::owner(&self.csi.backup, &self.csi.backup_uid)}});
+        // A snapshot that is moved goes with its VolumeSnapshot, whoever removes that.
+        if !self.uploads.are_wanted() {
+            mark["spec"] = json!({"deletionPolicy": "Retain"});
+        }
         let content = &taken.content.metadata.name;
         let marked = self.cluster.merge_patch(served.contents, None, content, mark.to_string().into()).await;
         marked.map_err(|source| Error::Mark { name: content.clone(), source })?;
