@@ -17,6 +17,7 @@ mod exposition;
 mod health;
 mod latest;
 mod ledger;
+mod maintenance;
 mod stage;
 
 pub use exposition::Exposition;
@@ -48,6 +49,12 @@ impl Observer<velero::Restore> for Figures {
 impl Observer<velero::DeleteBackupRequest> for Figures {
     fn see(&self, seen: Seen<'_, velero::DeleteBackupRequest>) {
         self.ledger().deletions.see(&seen);
+    }
+}
+
+impl Observer<velero::BackupRepository> for Figures {
+    fn see(&self, seen: Seen<'_, velero::BackupRepository>) {
+        self.ledger().maintenance.see(&seen);
     }
 }
 

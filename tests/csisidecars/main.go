@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -84,6 +85,10 @@ func run() error {
 // Provision makes the volume of a claim, out of a snapshot where the claim names one.
 func (p *provisioner) Provision(ctx context.Context, options controller.ProvisionOptions) (*v1.PersistentVolume, controller.ProvisioningState, error) {
 	claim := options.PVC
+	// As external-provisioner has it: which volumes a selector means is the controller's to find out.
+	if claim.Spec.Selector != nil {
+		return nil, controller.ProvisioningFinished, errors.New("claim Selector is not supported")
+	}
 	size := claim.Spec.Resources.Requests[v1.ResourceStorage]
 	request := &csi.CreateVolumeRequest{
 		Name:               options.PVName,

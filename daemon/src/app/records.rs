@@ -50,7 +50,7 @@ impl Records {
             deletion_requests: watch(client, namespace, vec![figures()], parts),
             download_requests: watch(client, namespace, Vec::new(), parts),
             status_requests: watch(client, namespace, Vec::new(), parts),
-            repositories: watch(client, namespace, Vec::new(), parts),
+            repositories: watch(client, namespace, vec![figures()], parts),
         }
     }
 

@@ -18,6 +18,7 @@ use super::Figures;
 use super::counts::Counts;
 use super::health::Health;
 use super::latest::{Latest, latest};
+use super::maintenance::{self, Attempts};
 use crate::clock::Clock;
 use crate::controllers::watched::Watched;
 use crate::overview::Facts;
@@ -46,6 +47,8 @@ struct Scrape {
     restores: usize,
     /// Requests to delete a backup, by who asked.
     deletions: Vec<(&'static str, u64)>,
+    /// By the name of the repository.
+    maintenance: Vec<(String, Attempts)>,
     health: Health,
 }
 
@@ -131,6 +134,7 @@ impl Exposition {
             })
             .collect();
         let deletions = ledger.deletions.counts();
+        let maintenance = ledger.maintenance.counts();
         drop(ledger);
         let is_available = |location: &velero::BackupStorageLocation| {
             location.status.phase == Some(LocationPhase::Available)
@@ -158,6 +162,7 @@ impl Exposition {
             backups: backups.len(),
             restores: self.restores.all().len(),
             deletions,
+            maintenance,
         }
     }
 }
@@ -207,6 +212,7 @@ impl Scrape {
             ConstCounter::new(*count).encode(family.encode_family(&[("rule", *rule)])?)?;
         }
         self.encode_durations(&mut encoder)?;
+        maintenance::encode(&self.maintenance, &mut encoder)?;
         self.health.encode(&mut encoder)?;
         self.encode_totals(&mut encoder)
     }
@@ -258,6 +264,7 @@ mod tests {
 
     use super::*;
     use crate::controllers::watched::Seen;
+    use crate::metrics::maintenance::fixtures::repository;
 
     #[derive(Debug)]
     struct Fixed;
@@ -279,6 +286,7 @@ mod tests {
             );
             let figures = Figures::default();
             figures.ledger().see_backup(&Seen::Listed(backup.as_ref()));
+            figures.ledger().maintenance.see(&Seen::Listed(&repository(&[1, 2, 4])));
             let backups = [Arc::new(velero::BackupSummary::of(&backup))];
             let mut latest = latest(&backups);
             let series = |schedule: &str, latest: Option<Latest>| Series {
@@ -297,6 +305,7 @@ mod tests {
                 backups: 1,
                 restores: 0,
                 deletions: vec![("ttl", 3), ("person", 0)],
+                maintenance: figures.ledger().maintenance.counts(),
                 health: Health::of(&Facts::default(), "2026-11-23T10:00:00Z".parse().unwrap()),
             }
             .encode(encoder)
@@ -327,6 +336,9 @@ mod tests {
             r#"velero_backup_tarball_size_bytes{schedule="nightly"} 2048.0"#,
             r#"velero_backup_duration_seconds_bucket{le="300.0",schedule="nightly"} 1"#,
             r#"velero_backup_duration_seconds_sum{schedule="nightly"} 120.0"#,
+            r#"velero_repo_maintenance_success_total{repository_name="shop-default-restic"} 2"#,
+            r#"velero_repo_maintenance_failure_total{repository_name="shop-default-restic"} 1"#,
+            r#"velero_repo_maintenance_duration_seconds_sum{repository_name="shop-default-restic"} 30.0"#,
             r#"holdfast_backup_deletion_requests_total{rule="ttl"} 3"#,
             "velero_backup_total 1",
             "velero_restore_total 0",

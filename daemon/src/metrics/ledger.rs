@@ -6,6 +6,7 @@ use holdfast_policy::velero::{Backup, Restore, labels};
 
 use super::counts::Counts;
 use super::deletions::Deletions;
+use super::maintenance::Maintenance;
 use super::stage::Stages;
 use crate::controllers::watched::Seen;
 
@@ -14,6 +15,7 @@ pub(super) struct Ledger {
     /// By the name of the schedule, which is empty for what a person made.
     by_schedule: BTreeMap<String, Counts>,
     pub(super) deletions: Deletions,
+    pub(super) maintenance: Maintenance,
     backups: Stages,
     restores: Stages,
 }
