@@ -134,7 +134,6 @@ mod tests {
                     "backupStorageLocation": "default", "operationTimeout": "7m0s",
                     "dataMoverConfig": {"ParallelFilesUpload": "3"},
                 },
-                "status": {},
             })
         );
     }
