@@ -113,7 +113,7 @@ pub(super) mod fixtures {
     pub(in super::super) fn repository(minutes: &[u32]) -> BackupRepository {
         let attempt = |minute: &u32| {
             json!({
-                "result": if minute % 2 == 0 { "Succeeded" } else { "Failed" },
+                "result": if minute.is_multiple_of(2) { "Succeeded" } else { "Failed" },
                 "startTimestamp": format!("2026-11-23T10:{minute:02}:00Z"),
                 "completeTimestamp": format!("2026-11-23T10:{minute:02}:10Z"),
             })

@@ -43,10 +43,7 @@ pub(super) struct Transfer {
 impl Transfer {
     pub(super) async fn run(self, log: &RunLog) -> Ended {
         let mut download = None;
-        let problem = match self.carry_out(log, &mut download).await {
-            Ok(()) => None,
-            Err(problem) => Some(problem),
-        };
+        let problem = self.carry_out(log, &mut download).await.err();
         let ended = (self.clock)();
         Ended { transfer: self, download, ended, problem }
     }
