@@ -20,7 +20,9 @@ async fn backup_in(place: &Place, phase: BackupPhase) -> anyhow::Result<Backup> 
 
 async fn ask(place: &Place, shop: &str, further: Value) -> anyhow::Result<()> {
     let mut spec = json!({"includedNamespaces": [shop], "snapshotMoveData": true});
-    spec.as_object_mut().zip(further.as_object()).map(|(spec, further)| spec.extend(further.clone()));
+    if let (Some(spec), Some(further)) = (spec.as_object_mut(), further.as_object()) {
+        spec.extend(further.clone());
+    }
     place.runs.create(&Backup::new("one", serde_json::from_value(spec)?)).await
 }
 
