@@ -97,8 +97,7 @@ fn extended(opened: BorrowedFd<'_>, metadata: &Metadata) {
 
 /// Most files have none.
 fn names(opened: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
-    let none: &mut [u8] = &mut [];
-    let mut names = vec![0; rustix::fs::flistxattr(opened, none)?];
+    let mut names = vec![0; rustix::fs::flistxattr_query(opened)?];
     if !names.is_empty() {
         let there = rustix::fs::flistxattr(opened, names.as_mut_slice())?;
         names.truncate(there);
