@@ -88,6 +88,7 @@ const VELERO: &str = "velero.io";
 const HOLDFAST: &str = "holdfast.dev";
 const DEFINITIONS: &str = "apiextensions.k8s.io";
 const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
+const GROUP_SNAPSHOTS: &str = "groupsnapshot.storage.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// The rights of a role that hold in one place.
@@ -138,6 +139,24 @@ pub const ALL: &[Right] = &[
         &["get", "list", "create", "patch", "delete"],
         "CSI snapshots, taken and deleted",
     ),
+    BACKUP.on(
+        SNAPSHOTS,
+        &["volumesnapshotcontents/status"],
+        &["patch"],
+        "which CSI snapshot is to be deleted",
+    ),
+    BACKUP.on(
+        GROUP_SNAPSHOTS,
+        &["volumegroupsnapshots", "volumegroupsnapshotcontents"],
+        &["get", "list", "create", "patch", "delete"],
+        "CSI snapshots of volume groups, taken and deleted",
+    ),
+    BACKUP.on(
+        GROUP_SNAPSHOTS,
+        &["volumegroupsnapshotcontents/status"],
+        &["patch"],
+        "which group is to be deleted",
+    ),
     BACKUP_HOME.on(VELERO, &["*"], KEEP, "the controllers' own resources, and what policies become"),
     BACKUP_HOME.on("", &["configmaps"], KEEP, "volume policies and modifiers that policies hold inline"),
     BACKUP_HOME.on("", &["secrets"], &["get", "create"], "keys of downloads and of repositories"),
@@ -148,6 +167,12 @@ pub const ALL: &[Right] = &[
         "who leads, and which nodes have an agent",
     ),
     RESTORE.on("*", &["*"], &["get", "list", "create", "update", "patch"], "whatever a backup may hold"),
+    RESTORE.on(
+        GROUP_SNAPSHOTS,
+        &["volumegroupsnapshotcontents"],
+        &["delete"],
+        "stand-ins for group snapshots",
+    ),
     RESTORE.on("", &["pods"], &["watch"], "containers that hooks wait for"),
     // Without these the API server lets nobody create a role that allows more than its creator may.
     RESTORE.on(RBAC, &["roles", "clusterroles"], &["escalate", "bind"], "roles and bindings of a backup"),

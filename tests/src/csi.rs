@@ -5,6 +5,7 @@
 //! once. [`CsiDriver::join`] puts it into a cluster: the custom resources of snapshots, snapshot-controller, csi-snapshotter,
 //! a provisioner, and what registers it with the kubelet where there is a node.
 
+mod groups;
 mod grpc;
 mod messages;
 mod services;
@@ -25,7 +26,7 @@ pub use sidecars::Member;
 use state::State;
 pub use state::{Fault, Snapshot};
 
-/// The driver's name, which is also that of its StorageClass and its VolumeSnapshotClass.
+/// The driver's name, which is also that of its StorageClass, its VolumeSnapshotClass and its VolumeGroupSnapshotClass.
 pub const NAME: &str = "disk.holdfast.test";
 
 /// The path of csi-sanity, built first where needed.

@@ -4,6 +4,7 @@
 //! follows from a failure, is left to the engine; data that no action takes keeps its backup from being deleted.
 
 mod csi;
+mod csi_group;
 
 use std::fmt;
 
@@ -26,6 +27,9 @@ pub enum VolumeData {
     },
     /// A CSI snapshot, by the VolumeSnapshotContent in the archive.
     Csi { content: String, item: Value },
+    /// CSI snapshots that were taken together, by the driver's name for the group; with the VolumeSnapshotContents in the
+    /// archive.
+    CsiGroup { group: String, contents: Vec<(String, Value)> },
     /// A snapshot that was moved into a repository, by the DataUpload in the archive.
     Moved { data_upload: String, item: Value },
     /// Files of a pod's volume in a repository, by the PodVolumeBackup.
@@ -38,6 +42,7 @@ impl fmt::Display for VolumeData {
         match self {
             VolumeData::Native { snapshot, .. } => write!(f, "error deleting snapshot {snapshot}"),
             VolumeData::Csi { content, .. } => write!(f, "error deleting CSI snapshot {content}"),
+            VolumeData::CsiGroup { group, .. } => write!(f, "error deleting CSI group snapshot {group}"),
             VolumeData::Moved { data_upload, .. } => {
                 write!(f, "error deleting moved snapshot data: DataUpload {data_upload}")
             }
@@ -78,5 +83,5 @@ pub trait Action: fmt::Debug + Send + Sync {
 
 /// All actions; the first that takes the data deletes it.
 pub fn all() -> &'static [&'static dyn Action] {
-    &[&csi::ACTION]
+    &[&csi::ACTION, &csi_group::ACTION]
 }

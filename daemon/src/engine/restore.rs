@@ -38,6 +38,7 @@ mod settings;
 mod source;
 mod validate;
 mod versions;
+mod volume_groups;
 mod volumes;
 mod webhooks;
 mod wishes;
@@ -179,7 +180,7 @@ pub async fn run(restore_run: RestoreRun) -> Result<Outcome, Error> {
         run.carry_out().await.map_err(Error::Discover)?;
         run.wait_for_files().await;
         run.wait_for_downloads().await;
-        tokio::join!(run.finish_volumes(), run.wait_for_hooks());
+        tokio::join!(run.finish_volumes(), run.wait_for_hooks(), run.remove_stand_ins());
     }
     if run.cancel.is_cancelled() {
         return Err(Error::Cancelled);

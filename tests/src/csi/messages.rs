@@ -186,6 +186,43 @@ pub(super) struct Snapshot {
     pub(super) creation_time: Option<Timestamp>,
     #[prost(bool, tag = "5")]
     pub(super) ready_to_use: bool,
+    #[prost(string, tag = "6")]
+    pub(super) group_snapshot_id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct CreateGroupRequest {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, repeated, tag = "2")]
+    pub(super) source_volume_ids: Vec<String>,
+}
+
+/// Of the deletion of a group as well as of the question what becomes of it.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct GroupRequest {
+    #[prost(string, tag = "1")]
+    pub(super) group_snapshot_id: String,
+    #[prost(string, repeated, tag = "2")]
+    pub(super) snapshot_ids: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct GroupEntry {
+    #[prost(message, optional, tag = "1")]
+    pub(super) group: Option<Group>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Group {
+    #[prost(string, tag = "1")]
+    pub(super) group_snapshot_id: String,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) snapshots: Vec<Snapshot>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) creation_time: Option<Timestamp>,
+    #[prost(bool, tag = "4")]
+    pub(super) ready_to_use: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,4 +1,4 @@
-//! The services of a CSI driver: identity, controller and node.
+//! The services of a CSI driver: identity, controller and node. That of groups is [`groups`].
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,14 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 
-use super::NAME;
 use super::grpc::{Code, Handler, Status, unary};
 use super::messages::*;
 use super::state::{self, Origin, State};
+use super::{NAME, groups};
 use crate::node;
 
-/// `PluginCapability.Service`: CONTROLLER_SERVICE.
-const PLUGIN: [i32; 1] = [1];
+/// `PluginCapability.Service`: CONTROLLER_SERVICE, GROUP_CONTROLLER_SERVICE.
+const PLUGIN: [i32; 2] = [1, 3];
 /// CREATE_DELETE_VOLUME, CREATE_DELETE_SNAPSHOT, LIST_SNAPSHOTS, CLONE_VOLUME.
 const CONTROLLER: [i32; 4] = [1, 5, 6, 7];
 
@@ -40,7 +40,11 @@ pub(super) fn csi(state: Arc<State>, mounts: Mounts) -> Handler {
 }
 
 fn answer(state: &State, mounts: Mounts, method: &str, request: &Bytes) -> Result<Bytes, Status> {
-    match method.trim_start_matches("/csi.v1.") {
+    let method = method.trim_start_matches("/csi.v1.");
+    if let Some(method) = method.strip_prefix("GroupController/") {
+        return groups::answer(state, method, request);
+    }
+    match method {
         "Identity/GetPluginInfo" => unary(request, |Empty {}| {
             Ok(PluginInfo { name: NAME.to_owned(), vendor_version: "1".to_owned() })
         }),
@@ -74,7 +78,7 @@ fn answer(state: &State, mounts: Mounts, method: &str, request: &Bytes) -> Resul
 }
 
 /// A field that must not be empty.
-fn given<'a>(value: &'a str, field: &str) -> Result<&'a str, Status> {
+pub(super) fn given<'a>(value: &'a str, field: &str) -> Result<&'a str, Status> {
     match value {
         "" => Err(Status::new(Code::InvalidArgument, format!("{field} is missing"))),
         value => Ok(value),
@@ -142,14 +146,15 @@ fn list_snapshots(state: &State, request: &ListSnapshotsRequest) -> Result<ListS
     Ok(ListSnapshotsResponse { entries, next_token })
 }
 
-fn message(snapshot: state::Snapshot) -> Snapshot {
-    let state::Snapshot { id, name: _, source, bytes, is_ready, created } = snapshot;
+pub(super) fn message(snapshot: state::Snapshot) -> Snapshot {
+    let state::Snapshot { id, name: _, source, bytes, is_ready, created, group } = snapshot;
     Snapshot {
         size_bytes: bytes,
         snapshot_id: id,
         source_volume_id: source,
         creation_time: Some(Timestamp { seconds: created }),
         ready_to_use: is_ready,
+        group_snapshot_id: group.unwrap_or_default(),
     }
 }
 

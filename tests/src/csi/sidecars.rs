@@ -23,7 +23,16 @@ use crate::{node, waiting};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const CLIENT_MODULE: &str = "github.com/kubernetes-csi/external-snapshotter/client/v8";
-const DEFINITIONS: [&str; 3] = ["volumesnapshotclasses", "volumesnapshotcontents", "volumesnapshots"];
+const DEFINITIONS: [&str; 6] = [
+    "snapshot.storage.k8s.io_volumesnapshotclasses",
+    "snapshot.storage.k8s.io_volumesnapshotcontents",
+    "snapshot.storage.k8s.io_volumesnapshots",
+    "groupsnapshot.storage.k8s.io_volumegroupsnapshotclasses",
+    "groupsnapshot.storage.k8s.io_volumegroupsnapshotcontents",
+    "groupsnapshot.storage.k8s.io_volumegroupsnapshots",
+];
+/// Makes the class of groups the one that backups take.
+const FOR_BACKUPS: &str = "velero.io/csi-volumegroupsnapshot-class";
 
 /// A cluster's part of a driver. Dropping it ends the controllers; kinds and classes stay.
 pub struct Member {
@@ -64,6 +73,16 @@ pub(super) async fn join(driver: &CsiDriver, testbed: &Testbed) -> anyhow::Resul
         "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate",
     }))?;
     create(&Api::all(client.clone()), &class).await?;
+    // The controllers look once whether groups are served.
+    for (group, version, kind, plural) in [
+        ("snapshot.storage.k8s.io", "v1", "VolumeSnapshotClass", "volumesnapshotclasses"),
+        ("groupsnapshot.storage.k8s.io", "v1", "VolumeGroupSnapshotClass", "volumegroupsnapshotclasses"),
+    ] {
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        let class = async || snapshot_class(&client, &resource).await;
+        waiting::until("snapshots to be served", PATIENCE, class).await?;
+    }
     let mut servers = Vec::new();
     let kubeconfig = format!("--kubeconfig={}", testbed.kubeconfig().display());
     let address = format!("--csi-address={}", socket.display());
@@ -73,8 +92,11 @@ pub(super) async fn join(driver: &CsiDriver, testbed: &Testbed) -> anyhow::Resul
         std::fs::create_dir_all(&registry).with_context(|| format!("creating {}", registry.display()))?;
         provisioner.push(format!("--kubelet-registry={}", registry.display()));
     }
-    let quick =
-        || vec![kubeconfig.clone(), "--kube-api-qps=200".to_owned(), "--kube-api-burst=200".to_owned()];
+    let quick = || {
+        let options =
+            ["--kube-api-qps=200", "--kube-api-burst=200", "--feature-gates=CSIVolumeGroupSnapshot=true"];
+        [vec![kubeconfig.clone()], options.map(str::to_owned).to_vec()].concat()
+    };
     for (program, name, arguments) in [
         (Program::SnapshotController, "snapshot-controller", quick()),
         (Program::CsiSnapshotter, "csi-snapshotter", [quick(), vec![address.clone()]].concat()),
@@ -90,8 +112,6 @@ pub(super) async fn join(driver: &CsiDriver, testbed: &Testbed) -> anyhow::Resul
         };
         servers.push(Server::start(launch, Lifetime::With(&group))?);
     }
-    let class = waiting::until("snapshots to be served", PATIENCE, async || snapshot_class(&client).await);
-    class.await?;
     if node.is_some() {
         let registered = async || is_registered(&client).await;
         waiting::until("the kubelet to register the driver", PATIENCE, registered).await?;
@@ -100,19 +120,16 @@ pub(super) async fn join(driver: &CsiDriver, testbed: &Testbed) -> anyhow::Resul
 }
 
 /// The class is made when its kind is served.
-async fn snapshot_class(client: &Client) -> anyhow::Result<Option<()>> {
-    let kind = GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshotClass");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "volumesnapshotclasses");
-    let mut class = DynamicObject::new(NAME, &resource);
+async fn snapshot_class(client: &Client, resource: &ApiResource) -> anyhow::Result<Option<()>> {
+    let mut class = DynamicObject::new(NAME, resource);
+    class.metadata.labels = Some([(FOR_BACKUPS.to_owned(), "true".to_owned())].into());
     class.data = json!({"driver": NAME, "deletionPolicy": "Delete"});
-    match Api::<DynamicObject>::all_with(client.clone(), &resource)
-        .create(&PostParams::default(), &class)
-        .await
-    {
+    let classes = Api::<DynamicObject>::all_with(client.clone(), resource);
+    match classes.create(&PostParams::default(), &class).await {
         Ok(_) => Ok(Some(())),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(Some(())),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(error) => Err(error).context("creating the VolumeSnapshotClass"),
+        Err(error) => Err(error).context("creating a class of snapshots"),
     }
 }
 
@@ -145,7 +162,7 @@ async fn definitions() -> anyhow::Result<Vec<CustomResourceDefinition>> {
     };
     let mut definitions = Vec::new();
     for name in DEFINITIONS {
-        let path = folder.join(format!("config/crd/snapshot.storage.k8s.io_{name}.yaml"));
+        let path = folder.join(format!("config/crd/{name}.yaml"));
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         definitions.push(serde_yaml::from_str(&text).with_context(|| format!("parsing {}", path.display()))?);
     }

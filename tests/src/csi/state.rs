@@ -10,6 +10,10 @@ use anyhow::Context;
 
 use super::grpc::{Code, Status};
 
+mod groups;
+
+pub(super) use groups::Group;
+
 /// What a volume has that asks for none.
 const DEFAULT_BYTES: i64 = 1 << 20;
 /// More than anybody has.
@@ -25,6 +29,8 @@ pub struct Snapshot {
     pub bytes: i64,
     pub is_ready: bool,
     pub created: i64,
+    /// Id of the group that it was taken with.
+    pub group: Option<String>,
 }
 
 /// What is wrong with the snapshots of a volume.
@@ -67,6 +73,8 @@ struct Content {
     /// By the name that was asked for.
     volumes: BTreeMap<String, Volume>,
     snapshots: BTreeMap<String, Snapshot>,
+    /// Ids of groups, likewise.
+    groups: BTreeMap<String, String>,
     /// By id of the volume.
     faults: BTreeMap<String, Fault>,
     waiting: usize,
@@ -175,6 +183,18 @@ impl State {
                 }
             };
         }
+        self.copy(&mut content, name, source, None)
+    }
+
+    /// Copies what a volume holds.
+    fn copy(
+        &self,
+        content: &mut Content,
+        name: &str,
+        source: &str,
+        group: Option<String>,
+    ) -> Result<Snapshot, Status> {
+        let is_ready = content.is_ready(source);
         let volume = content.volumes.values().find(|volume| volume.id == source);
         let bytes = volume.ok_or_else(|| missing(source))?.bytes;
         let id = format!("snap-{}", uuid::Uuid::new_v4());
@@ -187,6 +207,7 @@ impl State {
             bytes,
             is_ready,
             created: i64::try_from(since.as_secs()).unwrap_or_default(),
+            group,
         };
         content.snapshots.insert(name.to_owned(), snapshot.clone());
         Ok(snapshot)
@@ -210,6 +231,12 @@ impl State {
 
     pub(super) fn delete_snapshot(&self, id: &str) -> Result<(), Status> {
         let mut content = self.content();
+        if content.snapshots.values().any(|snapshot| snapshot.id == id && snapshot.group.is_some()) {
+            return Err(Status::new(
+                Code::InvalidArgument,
+                format!("snapshot {id} goes with its group only"),
+            ));
+        }
         content.snapshots.retain(|_, snapshot| snapshot.id != id);
         remove(&self.directory.join("snapshots").join(id))
     }

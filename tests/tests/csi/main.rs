@@ -3,6 +3,7 @@
 
 mod backup;
 mod failures;
+mod groups;
 mod moved;
 mod place;
 mod restore;

@@ -92,8 +92,17 @@ impl Place {
 
     /// A claim whose volume the driver makes, and which holds a file `table` with its own name.
     pub(crate) async fn claim(&self, namespace: &str, name: &str) -> anyhow::Result<Bound> {
+        self.labelled_claim(namespace, name, json!({"app": "db"})).await
+    }
+
+    pub(crate) async fn labelled_claim(
+        &self,
+        namespace: &str,
+        name: &str,
+        labels: Value,
+    ) -> anyhow::Result<Bound> {
         let claim: PersistentVolumeClaim = serde_json::from_value(json!({
-            "metadata": {"name": name, "labels": {"app": "db"}},
+            "metadata": {"name": name, "labels": labels},
             "spec": {
                 "accessModes": ["ReadWriteOnce"], "storageClassName": NAME,
                 "resources": {"requests": {"storage": "1Mi"}},

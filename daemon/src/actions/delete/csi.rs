@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, PostParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -16,8 +16,11 @@ use super::{Action, Context, Error, VolumeData};
 
 pub(super) const ACTION: CsiSnapshot = CsiSnapshot;
 
+const KIND: &str = "VolumeSnapshotContent";
 /// As long as Velero waits for anything in a cluster.
 const GONE_WITHIN: Duration = Duration::from_secs(600);
+/// How long the driver may take to say that it knows a snapshot.
+const KNOWN_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Keeps the content until the driver has deleted the snapshot. The snapshot controller sets the same one, but only
 /// after a while, and a content that is deleted before that leaves its snapshot behind.
@@ -44,6 +47,7 @@ impl Action for CsiSnapshot {
         // The driver never told of a snapshot: there is none, or nothing that could name it.
         let Some(content) = content_to_delete(item, cx.backup)? else { return Ok(()) };
         let name = content.metadata.name.clone().unwrap_or_default();
+        let handle = &content.data["spec"]["source"]["snapshotHandle"];
         let contents: Api<DynamicObject> = Api::all_with(cx.cluster.client().clone(), &resource());
         match contents.create(&PostParams::default(), &content).await {
             Ok(_) => {}
@@ -53,29 +57,62 @@ impl Action for CsiSnapshot {
                 let text = "the cluster does not serve volumesnapshotcontents of snapshot.storage.k8s.io/v1";
                 return Err(Error(text.to_owned()));
             }
-            Err(error) => return Err(failed("creating", &name, &error)),
+            Err(error) => return Err(failed("creating", KIND, &name, &error)),
         }
+        let told = json!({"status": {"snapshotHandle": handle}});
+        until_known(&contents, KIND, &name, &told).await?;
         match contents.delete(&name, &DeleteParams::default()).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            Err(error) => return Err(failed("deleting", &name, &error)),
+            Err(error) => return Err(failed("deleting", KIND, &name, &error)),
         }
-        wait_until_gone(&contents, &name).await
+        wait_until_gone(&contents, KIND, &name).await
     }
 }
 
-async fn wait_until_gone(contents: &Api<DynamicObject>, name: &str) -> Result<(), Error> {
+/// csi-snapshotter has the driver delete nothing whose handle it does not find in the content's status. It puts it there itself,
+/// and is done with a content that is ready: what is deleted before that may leave its snapshots behind, and so may what we
+/// write while it is at it. Where it can't tell that the content is ready, we tell the handle.
+pub(super) async fn until_known(
+    contents: &Api<DynamicObject>,
+    kind: &str,
+    name: &str,
+    told: &Value,
+) -> Result<(), Error> {
+    let end = tokio::time::Instant::now() + KNOWN_WITHIN;
+    loop {
+        let found = contents.get_opt(name).await.map_err(|error| failed("getting", kind, name, &error))?;
+        let Some(found) = found else { return Ok(()) };
+        if found.data.pointer("/status/readyToUse").and_then(Value::as_bool) == Some(true) {
+            return Ok(());
+        }
+        if found.data.pointer("/status/error").is_some() || tokio::time::Instant::now() >= end {
+            break;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    match contents.patch_status(name, &PatchParams::default(), &Patch::Merge(told)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(failed("changing", kind, name, &error)),
+    }
+}
+
+/// The content leaves when the driver has deleted what it stands for.
+pub(super) async fn wait_until_gone(
+    contents: &Api<DynamicObject>,
+    kind: &str,
+    name: &str,
+) -> Result<(), Error> {
     let end = tokio::time::Instant::now() + GONE_WITHIN;
     loop {
-        let found = contents.get_opt(name).await.map_err(|error| failed("getting", name, &error))?;
+        let found = contents.get_opt(name).await.map_err(|error| failed("getting", kind, name, &error))?;
         let Some(found) = found else { return Ok(()) };
         if tokio::time::Instant::now() >= end {
             let reason = found.data.pointer("/status/error/message").and_then(Value::as_str);
             let reason = reason.unwrap_or("no driver has taken it on");
             let seconds = GONE_WITHIN.as_secs();
-            return Err(Error(format!(
-                "VolumeSnapshotContent {name} is still there after {seconds} s: {reason}"
-            )));
+            return Err(Error(format!("{kind} {name} is still there after {seconds} s: {reason}")));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -129,13 +166,13 @@ fn strings(map: Option<&Value>) -> Option<std::collections::BTreeMap<String, Str
 
 fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(
-        &GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshotContent"),
+        &GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", KIND),
         "volumesnapshotcontents",
     )
 }
 
-fn failed(act: &str, name: &str, error: &kube::Error) -> Error {
-    Error(format!("{act} VolumeSnapshotContent {name}: {error}"))
+pub(super) fn failed(act: &str, kind: &str, name: &str, error: &kube::Error) -> Error {
+    Error(format!("{act} {kind} {name}: {error}"))
 }
 
 #[cfg(test)]

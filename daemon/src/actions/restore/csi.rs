@@ -44,6 +44,8 @@ pub struct Kept {
     pub claim: String,
     pub handle: String,
     pub driver: String,
+    /// The driver's name for the group snapshot that it is part of.
+    pub group: Option<String>,
 }
 
 impl Snapshots {
@@ -134,6 +136,7 @@ pub(super) mod fixtures {
             claim: "data".to_owned(),
             handle: "snap-1".to_owned(),
             driver: "disk.example".to_owned(),
+            group: None,
         };
         Csi::Wanted(Snapshots {
             backup: "nightly".to_owned(),

@@ -4,13 +4,13 @@
 //! a VolumeSnapshot that is cut before the claim's pod goes on ([`take`]), and at the end of the run, when the storage has
 //! made it usable, claim, snapshot, content and class in the archive ([`settle`]). The objects leave the cluster when the
 //! backup is completed, or along with their snapshots when it fails ([`leftovers`]). Whether a snapshot is wanted is
-//! [`super::volume_verdict`]'s matter.
+//! [`super::volume_verdict`]'s matter. Claims of a volume group share one ([`group`]).
 //!
 //! Unlike in Velero the claim is stored once its snapshot can be used, and not at all where it never can: a claim in an
 //! archive has its data.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -31,6 +31,7 @@ use crate::engine::run_log::{Message, Place};
 
 pub(crate) mod class;
 mod facts;
+mod group;
 pub mod leftovers;
 mod object;
 mod operation;
@@ -73,6 +74,7 @@ pub(super) struct CsiSnapshots {
 #[derive(Default)]
 struct State {
     held: Vec<Held>,
+    groups: group::Groups,
     /// Some VolumeSnapshot was asked for.
     has_asked: bool,
 }
@@ -84,7 +86,9 @@ struct Held {
     namespace: String,
     volume: String,
     volume_facts: PersistentVolumeInfo,
-    class: String,
+    /// None in a group, whose class is of another kind.
+    class: Option<String>,
+    group: Option<Arc<group::Group>>,
     snapshot: String,
     content: String,
     handle: String,
@@ -124,6 +128,8 @@ pub(super) enum Error {
     Malformed(#[from] serde_json::Error),
     #[error("cannot list VolumeSnapshotClasses: {0}")]
     Classes(#[source] cluster::Error),
+    #[error(transparent)]
+    Group(Arc<group::Error>),
     #[error("cannot take a snapshot: {0}")]
     Class(#[from] class::Error),
     #[error("cannot create VolumeSnapshot {name}: {source}")]
@@ -216,29 +222,29 @@ impl Collector<'_> {
             self.volumes.pass_over(volume_name, Approach::CsiSnapshot, NOT_CSI);
             return Ok(Some(item));
         };
+        let subject = take::Subject { item, claim: &claim, volume_name, volume: &volume, driver, served };
+        if let Some(group) = self.volume_group_of(&claim) {
+            self.prepare_move(&key.0).await?;
+            self.snapshot_in_group(subject, group).await?;
+            return Ok(None);
+        }
         let classes = self.csi.classes.get_or_try_init(|| self.read_classes(served.classes)).await?;
         let wishes = Wishes { driver, claim: &claim.metadata.annotations, backup: &self.csi.wishes };
         let class = match class::choose(&wishes, classes) {
             Ok(class) => class,
             // Nobody asked for it in so many words, and the driver is not set up for it.
             Err(error @ class::Error::NoneOfDriver { .. }) if !self.insists_on_snapshot(volume.verdict) => {
-                self.tell_claim(&item, &format!("No snapshot of the claim's volume is taken: {error}"));
+                self.tell_claim(
+                    &subject.item,
+                    &format!("No snapshot of the claim's volume is taken: {error}"),
+                );
                 self.volumes.pass_over(volume_name, Approach::CsiSnapshot, &error.to_string());
-                return Ok(Some(item));
+                return Ok(Some(subject.item));
             }
             Err(error) => return Err(error.into()),
         };
         self.prepare_move(&key.0).await?;
-        self.take_snapshot(take::Subject {
-            item,
-            claim: &claim,
-            volume_name,
-            volume: &volume,
-            driver,
-            class,
-            served,
-        })
-        .await?;
+        self.take_snapshot(subject, class).await?;
         Ok(None)
     }
 
@@ -300,6 +306,7 @@ fn failed_entry(subject: &take::Subject<'_>, started: DateTime<Utc>, ended: Date
             vsc_name: String::new(),
             operation_id: None,
             ready_to_use: None,
+            volume_group_snapshot_handle: None,
         }),
         pv_info: Some(subject.volume.facts.clone()),
         ..Entry::default()

@@ -156,7 +156,7 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn reason_to_leave(
+    pub(super) fn reason_to_leave(
         &self,
         subject: &Subject<'_>,
         item: &Item,

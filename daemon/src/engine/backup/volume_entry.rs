@@ -70,6 +70,8 @@ pub(super) struct CsiSnapshotInfo {
     pub(super) operation_id: Option<String>,
     #[serde(rename = "ReadyToUse")]
     pub(super) ready_to_use: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) volume_group_snapshot_handle: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,5 +1,7 @@
 //! The snapshots that an archive's objects stand for.
 
+use std::collections::BTreeMap;
+
 use holdfast_policy::velero::labels::BACKUP_NAME;
 use holdfast_policy::velero::short_name;
 use serde_json::Value;
@@ -37,24 +39,34 @@ fn find(index: &Index, owner: &str) -> Result<Vec<VolumeData>, Error> {
         return Err(Error::Entry { entry: entry.clone(), problem: reason.to_string() });
     }
     let mut found = Vec::new();
+    let mut groups = BTreeMap::<(String, String), Vec<(String, Value)>>::new();
     for item in &index.items {
         match item.group_resource.as_ref() {
             SNAPSHOT_CONTENTS => {
                 let json = read(index, item)?;
-                if is_of(&json, owner) {
-                    found.push(VolumeData::Csi { content: item.name.to_string(), item: json });
+                if !is_of(&json, owner) {
+                    continue;
+                }
+                let content = item.name.to_string();
+                match text(&json, "/status/volumeGroupSnapshotHandle") {
+                    "" => found.push(VolumeData::Csi { content, item: json }),
+                    group => {
+                        let key = (text(&json, "/spec/driver").to_owned(), group.to_owned());
+                        groups.entry(key).or_default().push((content, json));
+                    }
                 }
             }
             DATA_UPLOADS => {
                 let json = read(index, item)?;
-                let snapshot = json.pointer("/status/snapshotID").and_then(Value::as_str);
-                if is_of(&json, owner) && snapshot.is_some_and(|snapshot| !snapshot.is_empty()) {
+                if is_of(&json, owner) && !text(&json, "/status/snapshotID").is_empty() {
                     found.push(VolumeData::Moved { data_upload: item.name.to_string(), item: json });
                 }
             }
             _ => {}
         }
     }
+    let groups = groups.into_iter();
+    found.extend(groups.map(|((_, group), contents)| VolumeData::CsiGroup { group, contents }));
     Ok(found)
 }
 
@@ -67,4 +79,8 @@ fn is_of(item: &Value, owner: &str) -> bool {
 fn read(index: &Index, item: &IndexedItem) -> Result<Value, Error> {
     let json = index.read(item).map_err(Error::Archive)?;
     serde_json::from_slice(&json).map_err(|source| Error::Item { item: item.to_string(), source })
+}
+
+fn text<'a>(item: &'a Value, pointer: &str) -> &'a str {
+    item.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }

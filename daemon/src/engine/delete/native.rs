@@ -34,7 +34,10 @@ pub fn take(data: Vec<VolumeData>) -> (Vec<NativeSnapshot>, Vec<VolumeData>) {
     for data in data {
         let record = match &data {
             VolumeData::Native { entry, .. } => serde_json::from_value(entry.clone()).ok(),
-            VolumeData::Csi { .. } | VolumeData::Moved { .. } | VolumeData::PodVolume { .. } => None,
+            VolumeData::Csi { .. }
+            | VolumeData::CsiGroup { .. }
+            | VolumeData::Moved { .. }
+            | VolumeData::PodVolume { .. } => None,
         };
         match record {
             Some(record) => taken.push(NativeSnapshot { data, record }),

@@ -78,7 +78,7 @@ pub async fn survey(store: &BackupStore, backup: &str) -> Result<Survey, Error> 
     if may_hold_snapshots(store, backup, volumes.as_deref()).await? {
         let found = contents::snapshots(store, backup).await?;
         for snapshot in &found {
-            check_handle(snapshot, volumes.as_deref().unwrap_or_default())?;
+            check_handles(snapshot, volumes.as_deref().unwrap_or_default())?;
         }
         data.extend(found);
     }
@@ -122,25 +122,31 @@ struct CsiSnapshot {
     vsc_name: String,
 }
 
+fn check_handles(snapshot: &VolumeData, volumes: &[Volume]) -> Result<(), Error> {
+    match snapshot {
+        VolumeData::Csi { content, item } => check_handle(content, item, volumes),
+        VolumeData::CsiGroup { group: _, contents } => {
+            contents.iter().try_for_each(|(content, item)| check_handle(content, item, volumes))
+        }
+        VolumeData::Native { .. } | VolumeData::Moved { .. } | VolumeData::PodVolume { .. } => Ok(()),
+    }
+}
+
 /// Refuses a CSI snapshot that is another one than the volume info tells: it may be somebody else's only copy. Velero writes no
 /// entry for a backup with a long name, so one that is told of nowhere is believed.
-fn check_handle(snapshot: &VolumeData, volumes: &[Volume]) -> Result<(), Error> {
-    let (content, item) = match snapshot {
-        VolumeData::Csi { content, item } => (content, item),
-        VolumeData::Native { .. } | VolumeData::Moved { .. } | VolumeData::PodVolume { .. } => return Ok(()),
-    };
+fn check_handle(content: &str, item: &Value, volumes: &[Volume]) -> Result<(), Error> {
     let handle = text(item, "/status/snapshotHandle");
     let told = || volumes.iter().filter_map(|volume| volume.csi_snapshot_info.as_ref());
-    let same_content = told().find(|told| told.vsc_name == *content);
+    let same_content = told().find(|told| told.vsc_name == content);
     let same_handle = told().find(|told| !handle.is_empty() && told.snapshot_handle == handle);
     match (same_content, same_handle) {
         (Some(told), _) if told.snapshot_handle != handle => Err(Error::MixedUp {
-            content: content.clone(),
+            content: content.to_owned(),
             found: handle.to_owned(),
             expected: format!("handle {}", told.snapshot_handle),
         }),
         (None, Some(told)) => Err(Error::MixedUp {
-            content: content.clone(),
+            content: content.to_owned(),
             found: handle.to_owned(),
             expected: format!("that handle for {}", told.vsc_name),
         }),

@@ -139,6 +139,39 @@ async fn a_csi_snapshot_that_the_volume_info_has_otherwise_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn csi_snapshots_of_a_group_are_deleted_together() {
+    let (_folder, store) = bucket().await;
+    let of_group = |name: &str, group: &str| {
+        let (kind, mut item) = content(name, "shop");
+        item["spec"] = json!({"driver": "disk.example"});
+        item["status"]["volumeGroupSnapshotHandle"] = json!(group);
+        (kind, item)
+    };
+    let contents = [of_group("a", "g-1"), content("b", "shop"), of_group("c", "g-2"), of_group("d", "g-1")];
+    archive(&store, &contents).await;
+    let listed = json!({"snapshot.storage.k8s.io/v1/VolumeSnapshotContent": ["a", "b", "c", "d"]});
+    put(&store, BackupFile::ResourceList, &listed).await;
+    let found: Vec<(String, Vec<String>)> = survey(&store, "shop")
+        .await
+        .unwrap()
+        .data
+        .into_iter()
+        .map(|data| match data {
+            VolumeData::Csi { content, item: _ } => (String::new(), vec![content]),
+            VolumeData::CsiGroup { group, contents } => {
+                (group, contents.into_iter().map(|(name, _)| name).collect())
+            }
+            other => panic!("{other}"),
+        })
+        .collect();
+    let expected = [("", &["b"][..]), ("g-1", &["a", "d"]), ("g-2", &["c"])];
+    let expected = expected.map(|(group, names)| {
+        (group.to_owned(), names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    });
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
 async fn the_record_stays_while_another_file_does() {
     let (folder, store) = bucket().await;
     let layer: crate::store::Layer = std::sync::Arc::new(|bucket| {

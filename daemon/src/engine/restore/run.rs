@@ -115,6 +115,7 @@ impl Run {
         let plan = self.ordered_plan().await;
         drop(first);
         self.ensure_namespaces(&plan.namespaces).await;
+        self.stand_in_for_groups().await;
         for wave in &plan.waves {
             match wave.group_resource.as_str() {
                 DEFINITIONS | NAMESPACES => {}

@@ -66,6 +66,7 @@ pub(crate) struct CsiSnapshotInfo {
     pub(crate) vsc_name: String,
     #[serde(rename = "ReadyToUse")]
     ready_to_use: Option<bool>,
+    pub(crate) volume_group_snapshot_handle: String,
 }
 
 /// Of a volume whose files are in a repository.
@@ -258,6 +259,7 @@ pub(crate) fn csi(
                     claim: volume.pvc_name.clone(),
                     handle: info.snapshot_handle.clone(),
                     driver: info.driver.clone(),
+                    group: Some(info.volume_group_snapshot_handle.clone()).filter(|group| !group.is_empty()),
                 };
                 Some((info.vsc_name.clone(), kept))
             });

@@ -87,6 +87,29 @@
   - create
   - patch
   - delete
+- apiGroups:
+  - snapshot.storage.k8s.io
+  resources:
+  - volumesnapshotcontents/status
+  verbs:
+  - patch
+- apiGroups:
+  - groupsnapshot.storage.k8s.io
+  resources:
+  - volumegroupsnapshots
+  - volumegroupsnapshotcontents
+  verbs:
+  - get
+  - list
+  - create
+  - patch
+  - delete
+- apiGroups:
+  - groupsnapshot.storage.k8s.io
+  resources:
+  - volumegroupsnapshotcontents/status
+  verbs:
+  - patch
 {{- end }}
 {{- define "holdfast.rules.backup.home" }}
 - apiGroups:
@@ -142,6 +165,12 @@
   - create
   - update
   - patch
+- apiGroups:
+  - groupsnapshot.storage.k8s.io
+  resources:
+  - volumegroupsnapshotcontents
+  verbs:
+  - delete
 - apiGroups:
   - ''
   resources:

@@ -74,7 +74,7 @@ impl Snapshot {
 }
 
 /// A VolumeSnapshotContent.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Content {
     pub(super) metadata: ContentMetadata,
@@ -82,20 +82,20 @@ pub(super) struct Content {
     pub(super) status: ContentStatus,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ContentMetadata {
     pub(super) name: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ContentSpec {
     pub(super) driver: String,
     pub(super) deletion_policy: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ContentStatus {
     snapshot_handle: String,

@@ -1,4 +1,5 @@
-//! The VolumeSnapshots and contents of a backup that are in the cluster, and how they leave it.
+//! The VolumeSnapshots and contents of a backup that are in the cluster, and how they leave it; those of groups are
+//! [`groups`]' matter.
 //!
 //! In: the uid of a backup, by whose label they are known. Out: none is there any more. [`release`] leaves the snapshots on
 //! the storage, for a backup that is complete; [`clear`] takes them along, for one that failed or is begun anew. Each may
@@ -17,6 +18,8 @@ use super::super::csi::VERSION;
 use crate::cluster::patience::until_answered;
 use crate::cluster::write::FIELD_MANAGER;
 
+mod groups;
+
 /// Objects that are taken out of the cluster at once.
 const AT_ONCE: usize = 8;
 
@@ -24,10 +27,12 @@ const AT_ONCE: usize = 8;
 pub enum Error {
     #[error("cannot list {kind}s")]
     List { kind: &'static str, source: Box<kube::Error> },
-    #[error("cannot get VolumeSnapshot {name}")]
+    #[error("cannot get snapshot {name}")]
     Get { name: String, source: Box<kube::Error> },
     #[error("cannot set the deletion policy of VolumeSnapshotContent {name}")]
     Policy { name: String, source: Box<kube::Error> },
+    #[error("cannot change {kind} {name}")]
+    Change { kind: &'static str, name: String, source: Box<kube::Error> },
     #[error("cannot delete {kind} {name}")]
     Delete { kind: &'static str, name: String, source: Box<kube::Error> },
 }
@@ -62,6 +67,7 @@ pub async fn clear(client: &Client, backup_uid: &str) -> Result<(), Error> {
 }
 
 async fn remove(client: &Client, backup_uid: &str, fate: Fate) -> Result<(), Error> {
+    groups::remove(client, backup_uid, fate).await?;
     let contents = list(client, Kind::Content, backup_uid).await?;
     let policies: BTreeMap<String, String> =
         contents.iter().map(|content| (content.name_any(), policy_of(content))).collect();
@@ -97,6 +103,16 @@ pub(super) async fn take_back(client: &Client, namespace: &str, name: &str) -> R
         set_policy(client, &content, Fate::Goes).await?;
     }
     delete(client, Kind::Snapshot, Some(namespace), name).await
+}
+
+/// One VolumeGroupSnapshot, with its snapshots. It may be gone already.
+pub(super) async fn take_group_back(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<(), Error> {
+    groups::take_back(client, namespace, name, uid).await
 }
 
 /// A content that stays when its VolumeSnapshot goes has to be deleted by itself.

@@ -35,10 +35,7 @@ impl Wanted<'_> {
     }
 
     pub(super) fn object(&self) -> Value {
-        let mut marks = self.labels.clone();
-        // Of the restore that brought the claim, if any.
-        marks.retain(|key, _| !key.starts_with("velero.io/restore-"));
-        marks.extend(owner(self.backup, self.backup_uid));
+        let marks = marks(self.labels, self.backup, self.backup_uid);
         json!({
             "apiVersion": "snapshot.storage.k8s.io/v1",
             "kind": "VolumeSnapshot",
@@ -51,6 +48,15 @@ impl Wanted<'_> {
     }
 }
 
+/// The labels of a VolumeSnapshot: those of its claim, and of the backup.
+pub(super) fn marks(claim: &BTreeMap<String, String>, backup: &str, uid: &str) -> BTreeMap<String, String> {
+    let mut marks = claim.clone();
+    // Of the restore that brought the claim, if any.
+    marks.retain(|key, _| !key.starts_with("velero.io/restore-"));
+    marks.extend(owner(backup, uid));
+    marks
+}
+
 /// The labels by which a backup knows what it made. The uid tells backups of one name apart.
 pub(super) fn owner(backup: &str, uid: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
@@ -59,14 +65,23 @@ pub(super) fn owner(backup: &str, uid: &str) -> BTreeMap<String, String> {
     ])
 }
 
-/// A VolumeSnapshot as it is stored: restores look for the handle and the driver in its annotations. `policy` is what
-/// its content had before this backup changed it.
+/// A VolumeSnapshot as it is stored: restores look for the handles and the driver in its annotations. `policy` is what
+/// its content had before this backup changed it; `group` is the handle of the group's snapshot that it is part of.
 pub(super) fn stored_snapshot(
     json: &Bytes,
     content: &Content,
     policy: &str,
+    group: Option<&str>,
 ) -> Result<Bytes, serde_json::Error> {
     let mut object = disowned(json)?;
+    if let Some(handle) = group {
+        set(&mut object, "annotations", labels::CSI_GROUP_SNAPSHOT_HANDLE, handle.to_owned());
+        // Its group is not stored, and would not be the same one.
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("ownerReferences");
+            metadata.remove("finalizers");
+        }
+    }
     for (key, value) in [
         (labels::CSI_CONTENT_DELETION_POLICY, policy.to_owned()),
         (labels::CSI_SNAPSHOT_HANDLE, content.handle().unwrap_or_default().to_owned()),
@@ -263,7 +278,7 @@ mod tests {
         let snapshot: Bytes =
             json!({"metadata": {"name": "velero-data-1", "labels": labels}}).to_string().into();
         let stored: Value =
-            serde_json::from_slice(&stored_snapshot(&snapshot, &content, "Delete").unwrap()).unwrap();
+            serde_json::from_slice(&stored_snapshot(&snapshot, &content, "Delete", None).unwrap()).unwrap();
         assert_eq!(stored["metadata"]["labels"], json!({"velero.io/backup-name": "nightly"}));
         assert_eq!(
             stored["metadata"]["annotations"],
@@ -274,5 +289,20 @@ mod tests {
                 "velero.io/csi-volumesnapshot-restore-size": "1Mi",
             })
         );
+    }
+
+    #[test]
+    fn a_stored_snapshot_of_a_group_names_the_group_s_snapshot_and_leaves_the_group() {
+        let metadata = json!({
+            "name": "snapshot-1", "finalizers": ["snapshot.storage.kubernetes.io/volumesnapshot-in-group-protection"],
+            "ownerReferences": [{"kind": "VolumeGroupSnapshot", "name": "velero-db-1", "uid": "g"}],
+        });
+        let snapshot: Bytes = json!({"metadata": metadata}).to_string().into();
+        let stored = stored_snapshot(&snapshot, &Content::default(), "Delete", Some("group-1")).unwrap();
+        let stored: Value = serde_json::from_slice(&stored).unwrap();
+        let annotations = &stored["metadata"]["annotations"];
+        assert_eq!(annotations["velero.io/csi-volumegroupsnapshot-handle"], "group-1");
+        let keys: Vec<&String> = stored["metadata"].as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["annotations", "name"]);
     }
 }

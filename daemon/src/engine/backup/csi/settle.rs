@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use holdfast_policy::velero::labels::BACKUP_UID;
 
 use super::facts::Content;
+use super::group::{self, Group};
 use super::operation::{self, Operation};
 use super::readiness::{self, Readiness};
 use super::{CLAIMS, CLASSES, Error, Held, Served, object};
@@ -33,7 +34,8 @@ impl Collector<'_> {
         let Some(served) = Served::find(self.discovery).filter(|_| !held.is_empty()) else { return Ok(()) };
         let attempted = held.len() as u64;
         self.volumes.count(|counts| counts.csi_attempted += attempted);
-        let (contents, judged) = self.until_judged(served, &held).await;
+        let (contents, mut judged) = self.until_judged(served, &held).await;
+        group::keep_whole(&held, &mut judged);
         let snapshots = self.list_own(served.snapshots).await;
         let snapshots: BTreeMap<(String, String), Item> = match snapshots {
             Ok(items) => items.into_iter().map(|item| (item_key(&item), item)).collect(),
@@ -122,9 +124,12 @@ impl Collector<'_> {
         let mut content_item = content_item.clone();
         content_item.json = object::stored_content(&content_item.json)?;
         let mut snapshot = snapshot.ok_or_else(gone)?.clone();
-        snapshot.json = object::stored_snapshot(&snapshot.json, content, &held.policy)?;
-        let class = ItemReference { group_resource: CLASSES, namespace: None, name: held.class.clone() };
-        self.store_additional(class, Admission::Always).await?;
+        let group = held.group.as_deref().map(|group| group.handle.as_str());
+        snapshot.json = object::stored_snapshot(&snapshot.json, content, &held.policy, group)?;
+        if let Some(name) = held.class.clone() {
+            let class = ItemReference { group_resource: CLASSES, namespace: None, name };
+            self.store_additional(class, Admission::Always).await?;
+        }
         for (resource, item) in [(served.contents, content_item), (served.snapshots, snapshot)] {
             match self.store(&Subject::new(resource), item, Admission::Always).await? {
                 Stored::Now | Stored::Before => {}
@@ -154,7 +159,12 @@ impl Collector<'_> {
         match outcome {
             Ok(()) => self.volumes.count(|counts| counts.csi_completed += 1),
             Err(error) => {
-                self.take_back(&held.namespace, &held.snapshot).await;
+                match held.group.as_deref() {
+                    None => self.take_back(&held.namespace, &held.snapshot).await,
+                    Some(Group { namespace, snapshot, uid, handle: _, members: _ }) => {
+                        self.take_group_back(namespace, snapshot, uid).await;
+                    }
+                }
                 if let Some(claims) = self.discovery.by_group_resource(CLAIMS) {
                     self.report(&Subject::new(claims), &held.item.name, Some(&held.namespace), error)?;
                 }
@@ -194,6 +204,7 @@ fn entry(held: &Held, ready_to_use: Option<bool>, ended: DateTime<Utc>, result: 
             vsc_name: held.content.clone(),
             operation_id: Some(operation::id(&held.namespace, &held.snapshot, held.started)),
             ready_to_use,
+            volume_group_snapshot_handle: held.group.as_deref().map(|group| group.handle.clone()),
         }),
         pv_info: Some(held.volume_facts.clone()),
         ..Entry::default()

@@ -3,6 +3,7 @@
 //! Until then the claim's pod stays as its hooks have put it. Whether the storage can use the snapshot yet is left to
 //! [`super::settle`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,6 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::facts::{Claim, Content, Snapshot};
+use super::group::Group;
 use super::object::{self, Wanted};
 use super::{Error, Held, Served, Volume, failed_entry, leftovers};
 use crate::cluster::Item;
@@ -29,14 +31,24 @@ pub(super) struct Subject<'a> {
     pub(super) volume_name: &'a str,
     pub(super) volume: &'a Volume,
     pub(super) driver: &'a str,
-    pub(super) class: &'a str,
     pub(super) served: Served<'a>,
 }
 
 /// A snapshot that the driver has cut.
-struct Taken {
-    content: Content,
-    handle: String,
+#[derive(Debug, Clone)]
+pub(super) struct Taken {
+    pub(super) content: Content,
+    pub(super) handle: String,
+}
+
+/// What a claim is held back with.
+pub(super) struct Hold {
+    pub(super) snapshot: String,
+    pub(super) taken: Taken,
+    /// None for the snapshots of a group, which has a class of its own.
+    pub(super) class: Option<String>,
+    pub(super) group: Option<Arc<Group>>,
+    pub(super) started: DateTime<Utc>,
 }
 
 /// How far it has come.
@@ -47,7 +59,7 @@ enum Look {
 
 impl Collector<'_> {
     /// Holds the claim back for the end of the run. What fails leaves nothing behind.
-    pub(super) async fn take_snapshot(&self, subject: Subject<'_>) -> Result<(), Error> {
+    pub(super) async fn take_snapshot(&self, subject: Subject<'_>, class: &str) -> Result<(), Error> {
         let csi = &self.csi;
         let started = (csi.clock)();
         let namespace = subject.item.namespace.clone().unwrap_or_default();
@@ -58,7 +70,7 @@ impl Collector<'_> {
             namespace: &namespace,
             claim: &subject.item.name,
             labels: &subject.claim.metadata.labels,
-            class: subject.class,
+            class,
             suffix: &id[..8],
         };
         let name = wanted.name();
@@ -66,7 +78,7 @@ impl Collector<'_> {
             Ok(()) => self.until_cut(subject.served, &namespace, &name).await,
             Err(error) => Err(error),
         };
-        let Taken { content, handle } = match taken {
+        let taken = match taken {
             Ok(taken) => taken,
             Err(error) => {
                 self.take_back(&namespace, &name).await;
@@ -74,19 +86,28 @@ impl Collector<'_> {
                 return Err(error);
             }
         };
-        let fields = [("volumeSnapshot", name.as_str()), ("namespace", &namespace), ("handle", &handle)];
-        self.log.info("The driver has cut a snapshot", &fields);
         if self.uploads.are_wanted() {
-            return self.move_snapshot(subject, namespace, name, started).await;
+            self.tell_cut(&namespace, &name, &taken.handle);
+            return self.move_snapshot(subject, class, name, started).await;
         }
-        let Subject { item, volume_name, volume, driver, class, claim: _, served: _ } = subject;
-        csi.state().held.push(Held {
+        let class = Some(class.to_owned());
+        self.hold(subject, Hold { snapshot: name, taken, class, group: None, started });
+        Ok(())
+    }
+
+    pub(super) fn hold(&self, subject: Subject<'_>, hold: Hold) {
+        let Subject { item, volume_name, volume, driver, claim: _, served: _ } = subject;
+        let Hold { snapshot, taken: Taken { content, handle }, class, group, started } = hold;
+        let namespace = item.namespace.clone().unwrap_or_default();
+        self.tell_cut(&namespace, &snapshot, &handle);
+        self.csi.state().held.push(Held {
             item,
             namespace,
             volume: volume_name.to_owned(),
             volume_facts: volume.facts.clone(),
-            class: class.to_owned(),
-            snapshot: name,
+            class,
+            group,
+            snapshot,
             content: content.metadata.name,
             handle,
             driver: driver.to_owned(),
@@ -95,18 +116,23 @@ impl Collector<'_> {
             problem: content.status.error,
             started,
         });
-        Ok(())
+    }
+
+    fn tell_cut(&self, namespace: &str, snapshot: &str, handle: &str) {
+        let fields = [("volumeSnapshot", snapshot), ("namespace", namespace), ("handle", handle)];
+        self.log.info("The driver has cut a snapshot", &fields);
     }
 
     /// Hands a snapshot over to who moves its data.
     async fn move_snapshot(
         &self,
         subject: Subject<'_>,
-        namespace: String,
+        class: &str,
         snapshot: String,
         started: DateTime<Utc>,
     ) -> Result<(), Error> {
-        let Subject { item, claim, volume_name, volume, driver, class, served: _ } = subject;
+        let Subject { item, claim, volume_name, volume, driver, served: _ } = subject;
+        let namespace = item.namespace.clone().unwrap_or_default();
         let moving = Moving {
             item,
             uid: claim.metadata.uid.clone(),
@@ -139,7 +165,12 @@ impl Collector<'_> {
         }
     }
 
-    async fn until_cut(&self, served: Served<'_>, namespace: &str, name: &str) -> Result<Taken, Error> {
+    pub(super) async fn until_cut(
+        &self,
+        served: Served<'_>,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Taken, Error> {
         let within = self.csi.taken_within;
         let (begun, mut pause) = (Instant::now(), FIRST_LOOK);
         let taken = loop {

@@ -101,6 +101,7 @@ pub(super) fn entry(claim: &Moving, ended: DateTime<Utc>, has_failed: bool) -> E
             vsc_name: UNKNOWN.to_owned(),
             operation_id: Some(UNKNOWN.to_owned()),
             ready_to_use: None,
+            volume_group_snapshot_handle: None,
         }),
         pv_info: Some(claim.volume_facts.clone()),
         ..Entry::default()
