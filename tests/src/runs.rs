@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use holdfast_policy::velero::{
-    Backup, BackupSpec, BackupStorageLocation, BackupStorageLocationSpec, ObjectStorageLocation, Restore,
-    RestoreSpec,
+    Backup, BackupRepository, BackupRepositoryPhase, BackupRepositorySpec, BackupSpec, BackupStorageLocation,
+    BackupStorageLocationSpec, ObjectStorageLocation, Restore, RestoreSpec, UploaderType, labels,
 };
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
@@ -63,6 +63,27 @@ impl Runs {
             ..BackupStorageLocationSpec::default()
         };
         self.create(&BackupStorageLocation::new(name, spec)).await
+    }
+
+    /// What Velero's server makes before its node agent moves anything of a namespace into location `default`.
+    pub async fn kopia_repository(&self, volume_namespace: &str) -> anyhow::Result<()> {
+        let marks = [
+            (labels::VOLUME_NAMESPACE, volume_namespace),
+            (labels::STORAGE_LOCATION, "default"),
+            (labels::REPOSITORY_TYPE, "kopia"),
+        ];
+        let spec = BackupRepositorySpec {
+            volume_namespace: volume_namespace.to_owned(),
+            backup_storage_location: "default".to_owned(),
+            repository_type: Some(UploaderType::Kopia),
+            ..BackupRepositorySpec::default()
+        };
+        let mut repository = BackupRepository { spec, ..BackupRepository::default() };
+        repository.metadata.name = Some(format!("{volume_namespace}-default-kopia"));
+        let marks = marks.map(|(label, value)| (label.to_owned(), value.to_owned()));
+        repository.metadata.labels = Some(marks.into());
+        repository.status.phase = Some(BackupRepositoryPhase::Ready);
+        self.create(&repository).await
     }
 
     /// Creates it and returns it when it has ended, well or not.

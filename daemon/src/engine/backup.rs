@@ -17,6 +17,7 @@ use crate::engine::select::{self, Selection, VOLUME_GROUP_LABEL};
 use crate::hooks::Turns;
 use crate::store::{self, BackupStore};
 
+mod additional;
 mod block;
 mod collect;
 pub(crate) mod csi;

@@ -1,5 +1,9 @@
 //! A histogram of durations with Velero's buckets. Pure.
 
+use std::fmt;
+
+use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
+
 /// Upper bounds in seconds: a minute to four hours, and everything.
 const BOUNDS: [f64; 10] =
     [60.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0, 14400.0, f64::INFINITY];
@@ -20,8 +24,12 @@ impl Durations {
         }
     }
 
+    pub(super) fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        encoder.encode_histogram::<NoLabelSet>(self.sum, self.count, &self.buckets(), None)
+    }
+
     /// Upper bounds with what lies between them.
-    pub(super) fn buckets(&self) -> [(f64, u64); BOUNDS.len()] {
+    fn buckets(&self) -> [(f64, u64); BOUNDS.len()] {
         std::array::from_fn(|index| (BOUNDS[index], self.counts[index]))
     }
 }

@@ -9,7 +9,7 @@ use holdfast_policy::velero;
 use holdfast_policy::velero::{BackupPhase, LocationPhase};
 use kube::ResourceExt;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -221,14 +221,8 @@ impl Scrape {
         let (name, help) = ("velero_backup_duration_seconds", "How long backups took");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for series in &self.schedules {
-            let durations = &series.counts.backup_durations;
             let labels = [("schedule", series.schedule.as_str())];
-            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                durations.sum,
-                durations.count,
-                &durations.buckets(),
-                None,
-            )?;
+            series.counts.backup_durations.encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use holdfast_policy::time::to_chrono;
 use holdfast_policy::velero::{BackupRepository, MaintenanceResult, RepositoryMaintenance};
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 
@@ -93,12 +93,7 @@ pub(super) fn encode(
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
     for (repository, Attempts { durations, .. }) in repositories {
         let labels = [("repository_name", repository.as_str())];
-        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-            durations.sum,
-            durations.count,
-            &durations.buckets(),
-            None,
-        )?;
+        durations.encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

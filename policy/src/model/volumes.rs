@@ -19,7 +19,7 @@ pub struct Volumes {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = ["ebs"])]
     pub snapshot_locations: Vec<String>,
-    /// Whether the data of CSI snapshots is moved into the storage location.
+    /// Whether Velero's node agent moves the data of CSI snapshots into its repository (`--data-path velero`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_move_data: Option<bool>,
     /// Whether volumes are copied file by file where no rule says otherwise.

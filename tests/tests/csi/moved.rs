@@ -132,6 +132,8 @@ async fn without_velero_s_agent_no_snapshot_is_cut_and_the_claim_fails() -> anyh
         !place.archive("one")?.contains_key(&format!("persistentvolumeclaims/namespaces/{shop}/data.json"))
     );
     assert_eq!(place.runs.api::<DataUpload>().list(&ListParams::default()).await?.items.len(), 0);
+    let told = place.stored("backups/one", "one-volumeinfo.json.gz")?;
+    assert_eq!((&told[0]["pvcName"], &told[0]["result"]), (&json!("data"), &json!("failed")));
     place.nothing_left(&shop, &data).await
 }
 
@@ -219,6 +221,28 @@ async fn a_move_back_that_fails_or_is_late_is_an_error() -> anyhow::Result<()> {
     let restored = place.runs.restore("empty", serde_json::from_value(spec)?, PATIENCE).await?;
     assert_eq!(restored.status_phase(), RestorePhase::Completed, "{:?}", restored.status);
     assert!(!place.bound(&fourth, "data").await?.folder.join("table").exists());
+    assert_eq!(place.stored("restores/empty", "empty-volumeinfo.json.gz")?, json!([]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_data_mover_answers_for_itself_and_for_the_snapshot() -> anyhow::Result<()> {
+    let place = Place::new().await?;
+    let _daemon = place.daemon_with(&BY_VELERO).await?;
+    let shop = place.testbed.namespace("shop").await?;
+    let data = place.claim(&shop, "data").await?;
+    // Neither Velero's agent nor a repository of its is there.
+    ask(&place, &shop, json!({"datamover": "copier"})).await?;
+    let uploads = place.runs.api::<DataUpload>();
+    let asked = async || Ok(uploads.list(&ListParams::default()).await?.items.pop());
+    let upload = waiting::until("a DataUpload", PATIENCE, asked).await?;
+    assert_eq!(upload.spec.datamover.as_deref(), Some("copier"));
+    let done = Patch::Merge(json!({"status": {"phase": "Completed", "snapshotID": "c1"}}));
+    uploads.patch(&upload.name_any(), &PatchParams::default(), &done).await?;
+    backup_in(&place, BackupPhase::Completed).await?;
+    let told = place.stored("backups/one", "one-volumeinfo.json.gz")?;
+    assert_eq!(told[0]["snapshotDataMovementInfo"]["dataMover"], "copier");
+    assert_eq!((place.handles(&data).len(), place.snapshots(&shop).await?.len()), (1, 1));
     Ok(())
 }
 

@@ -34,6 +34,19 @@ async fn data_comes_back_in_the_same_and_in_another_namespace() -> anyhow::Resul
     let copy = place.bound(&other, "data").await?;
     assert_ne!(copy.id, data.id);
     assert_eq!(table(&copy.folder)?, "data");
+    let told = place.stored("restores/other", "other-volumeinfo.json.gz")?;
+    assert_eq!(
+        (&told[0]["restoreMethod"], &told[0]["pvName"], &told[0]["snapshotDataMoved"]),
+        (&json!("CSISnapshot"), &json!(copy.volume), &json!(false))
+    );
+    assert_eq!(told[0]["csiSnapshotInfo"]["snapshotHandle"], json!(place.handles(&data)[0]));
+
+    let empty = format!("{shop}-3");
+    let spec = json!({"backupName": "one", "namespaceMapping": {&shop: &empty}, "restorePVs": false});
+    let restored = restore(&place, "empty", spec).await?;
+    assert_eq!(restored.status_phase(), RestorePhase::Completed, "{:?}", restored.status);
+    assert!(!place.bound(&empty, "data").await?.folder.join("table").exists());
+    assert_eq!(place.stored("restores/empty", "empty-volumeinfo.json.gz")?, json!([]));
 
     let namespaces: Api<Namespace> = Api::all(place.client.clone());
     namespaces.delete(&shop, &DeleteParams::default()).await?;

@@ -5,10 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use holdfast_policy::velero::{
-    BackupRepository, BackupRepositoryPhase, BackupRepositorySpec, DataDownload, DataPathPhase, DataUpload,
-    UploaderType, labels,
-};
+use holdfast_policy::velero::{DataDownload, DataPathPhase, DataUpload, labels};
 use holdfast_tests::csi::NAME;
 use holdfast_tests::waiting;
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -58,29 +55,8 @@ impl<'a> VeleroAgent<'a> {
             Ok(ready.filter(|ready| *ready > 0))
         };
         waiting::until("the agent to be ready", PATIENCE, ready).await?;
-        let agent = VeleroAgent { place, folder: tempfile::tempdir()? };
-        agent.make_repository(volume_namespace).await?;
-        Ok(agent)
-    }
-
-    async fn make_repository(&self, volume_namespace: &str) -> anyhow::Result<()> {
-        let marks = [
-            (labels::VOLUME_NAMESPACE, volume_namespace),
-            (labels::STORAGE_LOCATION, "default"),
-            (labels::REPOSITORY_TYPE, "kopia"),
-        ];
-        let spec = BackupRepositorySpec {
-            volume_namespace: volume_namespace.to_owned(),
-            backup_storage_location: "default".to_owned(),
-            repository_type: Some(UploaderType::Kopia),
-            ..BackupRepositorySpec::default()
-        };
-        let mut repository = BackupRepository { spec, ..BackupRepository::default() };
-        repository.metadata.name = Some(format!("{volume_namespace}-default-kopia"));
-        let marks = marks.map(|(label, value)| (label.to_owned(), value.to_owned()));
-        repository.metadata.labels = Some(marks.into());
-        repository.status.phase = Some(BackupRepositoryPhase::Ready);
-        self.place.runs.create(&repository).await
+        place.runs.kopia_repository(volume_namespace).await?;
+        Ok(VeleroAgent { place, folder: tempfile::tempdir()? })
     }
 
     /// The next DataUpload that nobody has ended.

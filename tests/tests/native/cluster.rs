@@ -174,6 +174,12 @@ impl Cluster {
         Ok(serde_json::from_reader(GzDecoder::new(fs::File::open(path)?))?)
     }
 
+    /// What a restore tells of volumes.
+    pub(crate) fn restored(&self, restore: &str) -> anyhow::Result<Value> {
+        let path = self.bucket().join("restores").join(restore).join(format!("{restore}-volumeinfo.json.gz"));
+        Ok(serde_json::from_reader(GzDecoder::new(fs::File::open(path)?))?)
+    }
+
     /// Paths in the archive of a backup.
     pub(crate) fn archived(&self, backup: &str) -> anyhow::Result<Vec<String>> {
         let path = self.bucket().join("backups").join(backup).join(format!("{backup}.tar.gz"));

@@ -69,6 +69,11 @@ async fn a_volume_comes_back_in_another_namespace_and_after_it_was_lost_and_expi
     let restore = cluster.restore("other", spec).await?;
     assert_eq!(restore.status_phase(), RestorePhase::Completed, "{:?}", restore.status);
     let renamed = cluster.bound(&other).await?;
+    let told = cluster.restored("other")?;
+    assert_eq!(
+        (&told[0]["restoreMethod"], &told[0]["pvName"], &told[0]["nativeSnapshotInfo"]),
+        (&json!("NativeSnapshot"), &json!(renamed.name_any()), &info[0]["nativeSnapshotInfo"])
+    );
     assert!(renamed.name_any().starts_with("velero-clone-"), "{}", renamed.name_any());
     assert_eq!(renamed.annotations().get(labels::ORIGINAL_PV_NAME), Some(&name));
     let beside = host_path(&renamed);
@@ -89,6 +94,7 @@ async fn a_volume_comes_back_in_another_namespace_and_after_it_was_lost_and_expi
     let restore = cluster.restore("again", json!({"backupName": "one"})).await?;
     assert_eq!(restore.status_phase(), RestorePhase::Completed, "{:?}", restore.status);
     assert_eq!(fs::read_to_string(data.join("table"))?, "newer rows");
+    assert_eq!(cluster.restored("again")?, json!([]));
 
     cluster.delete_backup("one").await?;
     for folder in ["snapshots", "data", "index"] {

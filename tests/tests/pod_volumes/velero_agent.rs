@@ -1,9 +1,8 @@
 //! `--data-path velero`: what is Velero's node agent's to do is asked for in its form, and left to it.
 
 use holdfast_policy::velero::{
-    Backup, BackupPhase, BackupRepository, BackupRepositoryPhase, BackupRepositorySpec, DataDownload,
-    DataPathPhase, DataUpload, PodVolumeBackup, PodVolumeRestore, Restore, RestorePhase, RestoreSpec,
-    UploaderType, labels,
+    Backup, BackupPhase, DataDownload, DataPathPhase, DataUpload, PodVolumeBackup, PodVolumeRestore, Restore,
+    RestorePhase, RestoreSpec, UploaderType,
 };
 use holdfast_tests::waiting;
 use k8s_openapi::api::core::v1::Pod;
@@ -32,28 +31,6 @@ async fn start_velero_s_agent(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What Velero's server makes.
-async fn make_kopia_repository(cluster: &Cluster, volume_namespace: &str) -> anyhow::Result<()> {
-    let marks = [
-        (labels::VOLUME_NAMESPACE, volume_namespace),
-        (labels::STORAGE_LOCATION, "default"),
-        (labels::REPOSITORY_TYPE, "kopia"),
-    ];
-    let spec = BackupRepositorySpec {
-        volume_namespace: volume_namespace.to_owned(),
-        backup_storage_location: "default".to_owned(),
-        repository_type: Some(UploaderType::Kopia),
-        ..BackupRepositorySpec::default()
-    };
-    let name = format!("{volume_namespace}-default-kopia");
-    let mut repository = BackupRepository { spec, ..BackupRepository::default() };
-    repository.metadata.name = Some(name);
-    repository.metadata.labels =
-        Some(marks.map(|(label, value)| (label.to_owned(), value.to_owned())).into());
-    repository.status.phase = Some(BackupRepositoryPhase::Ready);
-    cluster.runs.create(&repository).await
-}
-
 fn done() -> Patch<serde_json::Value> {
     Patch::Merge(json!({"status": {"phase": "Completed", "snapshotID": SNAPSHOT}}))
 }
@@ -66,7 +43,7 @@ async fn transfers_are_asked_for_as_velero_s_agent_has_them_and_nobody_else_touc
     let Shop { cluster, daemon: _daemon, agent: _agent, namespace: shop, volume: _ } =
         Shop::open(&arguments).await?;
     start_velero_s_agent(&cluster).await?;
-    make_kopia_repository(&cluster, &shop).await?;
+    cluster.runs.kopia_repository(&shop).await?;
     let moved = json!({
         "snapshotType": "CSI", "backupStorageLocation": "default", "sourceNamespace": shop, "operationTimeout": "10m",
         "csiSnapshot": {"volumeSnapshot": "vs", "storageClass": "sc", "snapshotClass": ""}, "sourcePVC": "data",

@@ -15,12 +15,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::csi::{failed, until_known, wait_until_gone};
 use super::{Action, Context, Error, VolumeData};
+use crate::actions::GROUP_VERSIONS;
 
 pub(super) const ACTION: CsiGroup = CsiGroup;
 
 const KIND: &str = "VolumeGroupSnapshotContent";
-/// What we write is the same in both.
-const VERSIONS: [&str; 2] = ["v1", "v1beta2"];
 /// Keeps the content until the driver has deleted the group.
 const FINALIZER: &str = "groupsnapshot.storage.kubernetes.io/volumegroupsnapshotcontent-bound-protection";
 /// The snapshot controller gives the members the Secret of the group.
@@ -62,7 +61,7 @@ impl Action for CsiGroup {
             return Err(Error("it is no group of CSI snapshots".to_owned()));
         };
         let group = Group::of(group, contents)?;
-        for version in VERSIONS {
+        for version in GROUP_VERSIONS {
             let resource = resource(version);
             let contents: Api<DynamicObject> = Api::all_with(cx.cluster.client().clone(), &resource);
             let content = group.content_to_delete(&resource, cx.backup);

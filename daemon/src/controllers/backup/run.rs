@@ -189,7 +189,13 @@ async fn show(
             total_items: progress.total as i64,
             items_backed_up: progress.done as i64,
         });
-        if let Some(Waiting { attempted, ended, has_errors }) = progress.moves {
+        let is_running = matches!(
+            before.status_phase(),
+            BackupPhase::InProgress
+                | BackupPhase::WaitingForPluginOperations
+                | BackupPhase::WaitingForPluginOperationsPartiallyFailed
+        );
+        if let Some(Waiting { attempted, ended, has_errors }) = progress.moves.filter(|_| is_running) {
             after.status.phase = Some(match has_errors {
                 true => BackupPhase::WaitingForPluginOperationsPartiallyFailed,
                 false => BackupPhase::WaitingForPluginOperations,

@@ -114,7 +114,13 @@ async fn show(
             total_items: progress.total as i64,
             items_restored: progress.done as i64,
         });
-        if let Some(Waiting { attempted, ended, has_errors }) = progress.moves {
+        let is_running = matches!(
+            before.status_phase(),
+            RestorePhase::InProgress
+                | RestorePhase::WaitingForPluginOperations
+                | RestorePhase::WaitingForPluginOperationsPartiallyFailed
+        );
+        if let Some(Waiting { attempted, ended, has_errors }) = progress.moves.filter(|_| is_running) {
             after.status.phase = Some(match has_errors {
                 true => RestorePhase::WaitingForPluginOperationsPartiallyFailed,
                 false => RestorePhase::WaitingForPluginOperations,

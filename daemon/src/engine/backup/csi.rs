@@ -224,7 +224,7 @@ impl Collector<'_> {
         };
         let subject = take::Subject { item, claim: &claim, volume_name, volume: &volume, driver, served };
         if let Some(group) = self.volume_group_of(&claim) {
-            self.prepare_move(&key.0).await?;
+            self.prepare_move(&key.0).await.map_err(|error| self.not_taken(&subject, error))?;
             self.snapshot_in_group(subject, group).await?;
             return Ok(None);
         }
@@ -241,11 +241,18 @@ impl Collector<'_> {
                 self.volumes.pass_over(volume_name, Approach::CsiSnapshot, &error.to_string());
                 return Ok(Some(subject.item));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(self.not_taken(&subject, error)),
         };
-        self.prepare_move(&key.0).await?;
+        self.prepare_move(&key.0).await.map_err(|error| self.not_taken(&subject, error))?;
         self.take_snapshot(subject, class).await?;
         Ok(None)
+    }
+
+    /// The volume info tells it too.
+    fn not_taken(&self, subject: &take::Subject<'_>, error: impl Into<Error>) -> Error {
+        let now = (self.csi.clock)();
+        self.volumes.keep(failed_entry(subject, now, now));
+        error.into()
     }
 
     /// One whose volume was stored is known; one that the filters left out is asked for.

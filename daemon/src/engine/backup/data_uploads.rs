@@ -151,6 +151,11 @@ impl DataUploads {
         self.mode == Mode::Moves
     }
 
+    /// Whether Velero's own agent moves them. Other data movers answer for themselves, and for the snapshots that they took over.
+    fn is_built_in(&self) -> bool {
+        self.backup.spec.datamover.as_deref().is_none_or(|mover| mover == BUILT_IN)
+    }
+
     /// None before the run has come to waiting for moves alone.
     pub(super) fn waiting(&self) -> Option<Waiting> {
         self.state().waiting
@@ -170,6 +175,9 @@ impl DataUploads {
 
     /// Whether a snapshot of a claim of this namespace could be moved. Before it is cut: one that can't be moved is none.
     async fn ready_for(&self, namespace: &str) -> Result<(), Error> {
+        if !self.is_built_in() {
+            return Ok(());
+        }
         self.agent.get_or_try_init(|| self.find_agent()).await?;
         let location = self.backup.spec.storage_location.clone().unwrap_or_default();
         let key = Key { volume_namespace: namespace.to_owned(), location };
@@ -181,10 +189,6 @@ impl DataUploads {
     }
 
     async fn find_agent(&self) -> Result<(), Error> {
-        // Other data movers answer for themselves.
-        if self.backup.spec.datamover.as_deref().is_some_and(|mover| mover != BUILT_IN) {
-            return Ok(());
-        }
         let found = node_agents::any_of_velero_is_ready(&self.client, &self.settings.namespace).await;
         match found {
             Ok(true) => Ok(()),
@@ -238,7 +242,10 @@ impl Collector<'_> {
             PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let api = uploads.api();
         let created = until_admitted(|| api.create(&parameters, &object)).await;
-        created.map_err(|source| Error::Create { name: upload.clone(), source: Box::new(source) })?;
+        if let Err(source) = created {
+            self.volumes.keep(outcome::entry(&claim, (uploads.clock)(), true));
+            return Err(Error::Create { name: upload, source: Box::new(source) });
+        }
         let fields =
             [("dataUpload", upload.as_str()), ("namespace", &claim.namespace), ("claim", &claim.item.name)];
         self.log.info("The data of a snapshot is to be moved", &fields);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::data_downloads::DataMovementInfo;
 use super::run::Run;
-use super::volumes::{CsiSnapshotInfo, NativeSnapshotInfo};
+use super::volumes::{CsiSnapshotInfo, NativeSnapshotInfo, Snapshots};
 
 const CLAIMS: &str = "persistentvolumeclaims";
 
@@ -90,7 +90,11 @@ impl Run {
             let (namespace, claim) = ended.claim();
             entries.push(self.told(namespace, claim, Data::MovedCsi { info: ended.movement() }).await);
         }
-        for volume in self.volumes.values().filter(|volume| !volume.snapshot_data_moved) {
+        let from_snapshots = match self.settings.snapshots {
+            Snapshots::Wanted => self.volumes.values().collect(),
+            Snapshots::Unwanted => Vec::new(),
+        };
+        for volume in from_snapshots.into_iter().filter(|volume| !volume.snapshot_data_moved) {
             let (namespace, claim) = (&volume.pvc_namespace, &volume.pvc_name);
             let data = match (&volume.csi_snapshot_info, &volume.native_snapshot_info) {
                 (Some(info), _) if self.is_created_claim(namespace, claim) => {

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::run::Run;
+use crate::actions::GROUP_VERSIONS;
 use crate::actions::restore::csi::{Csi, Kept};
 use crate::causes::with_causes;
 use crate::cluster::Resource;
@@ -24,8 +25,6 @@ use crate::engine::run_log::{Message, Place};
 const CONTENTS: &str = "volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io";
 const CLASSES: &str = "volumegroupsnapshotclasses.groupsnapshot.storage.k8s.io";
 const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
-/// What we write is the same in both.
-const VERSIONS: [&str; 2] = ["v1", "v1beta2"];
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The parameters of a class that name a Secret, and where a content has them.
 const SECRETS: [(&str, &str); 2] = [
@@ -114,7 +113,7 @@ impl Run {
     /// Where the cluster knows of groups at all.
     fn stand_ins(&self) -> Option<(&Resource, Api<DynamicObject>)> {
         let contents = self.discovery.by_group_resource(CONTENTS);
-        let contents = contents.filter(|contents| VERSIONS.contains(&contents.version.as_str()))?;
+        let contents = contents.filter(|contents| GROUP_VERSIONS.contains(&contents.version.as_str()))?;
         let kind = GroupVersionKind::gvk(&contents.group, &contents.version, &contents.kind);
         let resource = ApiResource::from_gvk_with_plural(&kind, &contents.plural);
         Some((contents, Api::all_with(self.cluster.client().clone(), &resource)))

@@ -286,6 +286,25 @@ mod tests {
     use super::super::selection::{Details, NameFilter};
     use super::*;
 
+    fn everything() -> Selection {
+        Selection {
+            resources: NameFilter::new(&[], &[]),
+            namespaces: NameFilter::new(&[], &[]),
+            cluster_scope: None.into(),
+            details: Details::default(),
+        }
+    }
+
+    /// A cluster that can read no snapshot.
+    fn nothing() -> Reach {
+        Reach {
+            snapshots: Snapshots::Wanted,
+            data_path: DataPath::Holdfast,
+            drivers: BTreeSet::new(),
+            native: BTreeSet::new(),
+        }
+    }
+
     #[test]
     fn only_storage_that_went_with_its_volume_is_provisioned_anew() {
         let volume = |policy: &str| json!({"spec": {"persistentVolumeReclaimPolicy": policy}});
@@ -346,12 +365,7 @@ mod tests {
             }
         };
         let found = |method: &str, selection: &Selection, snapshots| {
-            let reach = Reach {
-                snapshots,
-                data_path: DataPath::Holdfast,
-                drivers: BTreeSet::new(),
-                native: BTreeSet::new(),
-            };
+            let reach = Reach { snapshots, ..nothing() };
             unreadable(&[volume(method)], selection, &reach).len()
         };
         let everything = selection(&[], &[]);
@@ -383,12 +397,7 @@ mod tests {
             details: Details::default(),
         };
         let found = |uploader: &str, data_path| {
-            let reach = Reach {
-                snapshots: Snapshots::Wanted,
-                data_path,
-                drivers: BTreeSet::new(),
-                native: BTreeSet::new(),
-            };
+            let reach = Reach { data_path, ..nothing() };
             unreadable(&[volume(uploader)], &selection, &reach).len()
         };
         assert_eq!(found("restic", DataPath::Holdfast), 0);
@@ -408,25 +417,14 @@ mod tests {
             }),
             ..VolumeInfo::default()
         };
-        let selection = Selection {
-            resources: NameFilter::new(&[], &[]),
-            namespaces: NameFilter::new(&[], &[]),
-            cluster_scope: None.into(),
-            details: Details::default(),
-        };
-        let reach = Reach {
-            snapshots: Snapshots::Wanted,
-            data_path: DataPath::Holdfast,
-            drivers: BTreeSet::from(["disk.example".to_owned()]),
-            native: BTreeSet::new(),
-        };
-        let found = |volume: VolumeInfo| unreadable(&[volume], &selection, &reach).len();
+        let reach = Reach { drivers: BTreeSet::from(["disk.example".to_owned()]), ..nothing() };
+        let found = |volume: VolumeInfo| unreadable(&[volume], &everything(), &reach).len();
         assert_eq!(found(volume("disk.example")), 0);
         assert_eq!(found(volume("other.example")), 1);
         let moved = VolumeInfo { snapshot_data_moved: true, ..volume("disk.example") };
         assert_eq!(found(moved.clone()), 1);
         let by_velero = Reach { data_path: DataPath::Velero, drivers: BTreeSet::new(), ..reach };
-        assert_eq!(unreadable(&[moved], &selection, &by_velero), [""; 0]);
+        assert_eq!(unreadable(&[moved], &everything(), &by_velero), [""; 0]);
     }
 
     #[test]
@@ -447,21 +445,9 @@ mod tests {
             }),
             ..VolumeInfo::default()
         };
-        let selection = Selection {
-            resources: NameFilter::new(&[], &[]),
-            namespaces: NameFilter::new(&[], &[]),
-            cluster_scope: None.into(),
-            details: Details::default(),
-        };
-        let reach = Reach {
-            snapshots: Snapshots::Wanted,
-            data_path: DataPath::Holdfast,
-            drivers: BTreeSet::new(),
-            native: BTreeSet::new(),
-        };
         let found = |volume: VolumeInfo, result: &str| {
             let volume = VolumeInfo { result: result.to_owned(), ..volume };
-            unreadable(&[volume], &selection, &reach).len()
+            unreadable(&[volume], &everything(), &nothing()).len()
         };
         let both: [&dyn Fn(&str) -> VolumeInfo; 2] = [&csi, &native];
         for volume in both {

@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 use super::facts::Claim;
 use super::take::{Hold, Subject, Taken};
 use super::{CsiSnapshots, failed_entry, volume_verdict};
+use crate::actions::GROUP_VERSIONS;
 use crate::cluster::write::WriteError;
 use crate::cluster::{self, Discovery, Resource};
 use crate::engine::backup::collect::Collector;
@@ -35,8 +36,6 @@ pub(super) use wholeness::keep_whole;
 const GROUPS: &str = "volumegroupsnapshots.groupsnapshot.storage.k8s.io";
 const CONTENTS: &str = "volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io";
 const CLASSES: &str = "volumegroupsnapshotclasses.groupsnapshot.storage.k8s.io";
-/// What we read and write is the same in both. The first that a cluster prefers is taken.
-pub(super) const VERSIONS: [&str; 2] = ["v1", "v1beta2"];
 
 /// Which group: the namespace, and the value of the label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,7 +147,7 @@ impl<'a> Served<'a> {
     fn find(discovery: &'a Discovery) -> Option<Self> {
         let kind = |name: &str| {
             let resource = discovery.by_group_resource(name);
-            resource.filter(|resource| VERSIONS.contains(&resource.version.as_str()))
+            resource.filter(|resource| GROUP_VERSIONS.contains(&resource.version.as_str()))
         };
         Some(Self { groups: kind(GROUPS)?, contents: kind(CONTENTS)?, classes: kind(CLASSES)? })
     }

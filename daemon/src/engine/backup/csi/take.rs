@@ -224,7 +224,7 @@ impl Collector<'_> {
         }
     }
 
-    pub(super) async fn take_back(&self, namespace: &str, snapshot: &str) {
+    pub(in crate::engine::backup) async fn take_back(&self, namespace: &str, snapshot: &str) {
         if let Err(error) = leftovers::take_back(&self.csi.client, namespace, snapshot).await {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(namespace, snapshot, error, "left a VolumeSnapshot that failed");

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use holdfast_policy::duration::GoDuration;
 use holdfast_policy::velero;
 use holdfast_policy::velero::{CsiSnapshotSpec, DataUpload, DataUploadSpec, labels};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
 
 use super::Moving;
 
@@ -53,14 +54,7 @@ impl Wanted<'_> {
                     (own(labels::PVC_UID), claim_uid.clone()),
                     (own(labels::ASYNC_OPERATION_ID), self.operation()),
                 ])),
-                owner_references: Some(vec![OwnerReference {
-                    api_version: own("velero.io/v1"),
-                    kind: own("Backup"),
-                    name,
-                    uid,
-                    controller: Some(true),
-                    ..OwnerReference::default()
-                }]),
+                owner_references: self.backup.controller_owner_ref(&()).map(|owner| vec![owner]),
                 ..ObjectMeta::default()
             },
             spec: DataUploadSpec {

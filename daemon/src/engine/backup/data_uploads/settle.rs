@@ -51,7 +51,9 @@ impl Collector<'_> {
             self.note_move(&asked, uploads.get(&asked.upload), outcome).await?;
         }
         // The agent takes the snapshots over and removes them; what is left was not.
-        self.csi.give_up().await;
+        if self.uploads.is_built_in() {
+            self.csi.give_up().await;
+        }
         Ok(())
     }
 
@@ -141,6 +143,7 @@ impl Collector<'_> {
         match stored {
             Ok(()) => self.volumes.count(|counts| counts.moves_completed += 1),
             Err(error) => {
+                self.take_back(&asked.claim.namespace, &asked.claim.snapshot).await;
                 let (claim, namespace) = (&asked.claim.item.name, Some(asked.claim.namespace.as_str()));
                 if let Some(claims) = self.discovery.by_group_resource(CLAIMS) {
                     self.report(&Subject::new(claims), claim, namespace, error)?;

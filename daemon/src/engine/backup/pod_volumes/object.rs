@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use holdfast_policy::velero;
 use holdfast_policy::velero::{PodVolumeBackup, PodVolumeBackupSpec, UploaderType, labels};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Api;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
+use kube::{Api, Resource as _};
 
 use super::subject::Subject;
 use super::{Claim, Error, Transfers};
@@ -53,14 +53,7 @@ impl Wanted<'_> {
                 namespace: backup.metadata.namespace.clone(),
                 labels: Some(marks),
                 annotations: claim.map(|claim| [(own(labels::PVC_NAME), claim.name.clone())].into()),
-                owner_references: Some(vec![OwnerReference {
-                    api_version: own("velero.io/v1"),
-                    kind: own("Backup"),
-                    name,
-                    uid,
-                    controller: Some(true),
-                    ..OwnerReference::default()
-                }]),
+                owner_references: backup.controller_owner_ref(&()).map(|owner| vec![owner]),
                 ..ObjectMeta::default()
             },
             spec: PodVolumeBackupSpec {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use holdfast_policy::duration::GoDuration;
 use holdfast_policy::velero::{DataDownload, DataDownloadSpec, TargetVolumeSpec, labels};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
 
 use super::transfer::Transfer;
 
@@ -36,14 +37,7 @@ pub(super) fn wanted(transfer: &Transfer) -> DataDownload {
                 (own(labels::RESTORE_UID), uid.clone()),
                 (own(labels::ASYNC_OPERATION_ID), operation(transfer)),
             ])),
-            owner_references: Some(vec![OwnerReference {
-                api_version: own("velero.io/v1"),
-                kind: own("Restore"),
-                name,
-                uid,
-                controller: Some(true),
-                ..OwnerReference::default()
-            }]),
+            owner_references: restore.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
         spec: DataDownloadSpec {

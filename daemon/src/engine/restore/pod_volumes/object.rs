@@ -3,7 +3,8 @@
 use holdfast_policy::velero;
 use holdfast_policy::velero::{PodVolumeRestore, PodVolumeRestoreSpec, labels};
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
 
 use super::Kept;
 use super::transfer::Pod;
@@ -40,14 +41,7 @@ pub(super) fn wanted(
                 .chain(claim.map(|claim| (own(labels::PVC_UID), claim)))
                 .collect(),
             ),
-            owner_references: Some(vec![OwnerReference {
-                api_version: own("velero.io/v1"),
-                kind: own("Restore"),
-                name,
-                uid,
-                controller: Some(true),
-                ..OwnerReference::default()
-            }]),
+            owner_references: restore.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
         spec: PodVolumeRestoreSpec {

@@ -13,8 +13,9 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::super::group::{VERSIONS, content_name};
+use super::super::group::content_name;
 use super::{Error, Fate, content_of, is_gone, set_policy};
+use crate::actions::GROUP_VERSIONS;
 use crate::cluster::patience::until_answered;
 use crate::cluster::write::FIELD_MANAGER;
 
@@ -32,7 +33,7 @@ const CONTENT: (&str, &str) = ("VolumeGroupSnapshotContent", "volumegroupsnapsho
 
 /// Those of a backup. A content that does not carry the backup's label is one that the run lost sight of.
 pub(super) async fn remove(client: &Client, backup_uid: &str, fate: Fate) -> Result<(), Error> {
-    for version in VERSIONS {
+    for version in GROUP_VERSIONS {
         let (Some(groups), Some(contents)) = (
             list(client, GROUP, version, backup_uid).await?,
             list(client, CONTENT, version, backup_uid).await?,
@@ -55,7 +56,7 @@ pub(super) async fn remove(client: &Client, backup_uid: &str, fate: Fate) -> Res
 
 /// One, with its snapshots. It may be gone already, and its content still there.
 pub(super) async fn take_back(client: &Client, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
-    for version in VERSIONS {
+    for version in GROUP_VERSIONS {
         let groups = api(client, GROUP, version, Some(namespace));
         let found = until_answered(|| groups.get_opt(name)).await;
         let found = found.map_err(|source| Error::Get { name: name.to_owned(), source: Box::new(source) })?;
